@@ -44,6 +44,23 @@ def _async_main(body: str) -> str:
     return f"export async function main(input, context) {{ {body} }}"
 
 
+_COLLIDING = """
+// V8 hashes integers without a secret (ComputeUnseededHash), in steps that can all be undone.
+const inverse = (a) => { let x = a; for (let i = 0; i < 5; i++) x = Math.imul(x, 2 - Math.imul(a, x)); return x; };
+function unhash(hash) {
+    let x = Math.imul(hash ^ (hash >>> 16), inverse(2057));
+    for (const bits of [4, 8, 16]) x ^= x >>> bits;
+    x = Math.imul(x, inverse(5));
+    for (const bits of [12, 24]) x ^= x >>> bits;
+    return Math.imul(x + 1, inverse(32767)) | 0;
+}
+export function main() {
+    const map = new Map();
+    for (let n = 0; n < 60_000; n++) map.set(unhash(n << 16), n);
+    return map.size;
+}
+"""
+
 USES_UP = (
     HostileGuest("endless loop", _main("while (true);"), _TIME),
     HostileGuest("doubling string", _main("let s = 'x'; while (true) s += s;"), _THREW, then=(*_THREW,)),
@@ -82,6 +99,7 @@ USES_UP = (
     ),
     HostileGuest("deep recursion", _main("const f = () => f() + 1; return f();"), _THREW, then=_THREW),
     HostileGuest("catastrophic regular expression", _main("return /^(a+)+$/.test('a'.repeat(40) + 'b');"), _TIME),
+    HostileGuest("numbers whose hashes collide", _COLLIDING, _TIME),
     HostileGuest(
         "Atomics.wait for ever", _main("Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);"), _TIME
     ),
@@ -316,6 +334,8 @@ ESCAPES = (
         net="await Deno.connect({hostname: '127.0.0.1', port: 9});",
         system="Deno.hostname();",
         leave="Deno.exit(0);",
+        signal="Deno.kill(Deno.ppid, 'SIGKILL');",
+        own_signal="Deno.kill(Deno.pid, 'SIGKILL');",
         stdin="Deno.stdin.readSync(new Uint8Array(1));",
         stdout="Deno.stdout.writeSync(new Uint8Array(1));",
         constructor="(() => {}).constructor('return Deno')().exit(0);",

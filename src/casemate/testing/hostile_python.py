@@ -20,52 +20,54 @@ _CRASHED = (Code.GUEST_CRASHED,)
 
 SYSCALLS: Mapping[str, Mapping[str, int]] = {
     "x86_64": {
-        "accept4": 288, "acct": 163, "add_key": 248, "arch_prctl": 158, "bind": 49, "bpf": 321, "cachestat": 451,
-        "capset": 126, "chdir": 80, "chroot": 161, "clock_getres": 229, "clock_gettime": 228, "clock_nanosleep": 230,
-        "clone": 56, "clone3": 435, "close_range": 436, "connect": 42, "dup3": 292, "eventfd2": 290, "execve": 59,
-        "execveat": 322, "fanotify_init": 300, "fcntl": 72, "fork": 57, "fsopen": 430, "futex_waitv": 449,
-        "getcwd": 79, "getdents64": 217, "getpriority": 140, "getsid": 124, "init_module": 175, "inotify_init1": 294,
-        "io_uring_setup": 425, "ioctl": 16, "iopl": 172, "ioprio_set": 251, "kcmp": 312, "keyctl": 250, "kill": 62,
-        "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "listen": 50, "lsm_get_self_attr": 459,
-        "lstat": 6, "madvise": 28, "map_shadow_stack": 453, "mbind": 237, "membarrier": 324, "memfd_create": 319,
-        "memfd_secret": 447, "migrate_pages": 256, "mincore": 27, "mlock2": 325, "mmap": 9, "modify_ldt": 154,
-        "mount": 165, "move_pages": 279, "mprotect": 10, "mq_open": 240, "mq_unlink": 241, "mseal": 462, "msgget": 68,
-        "name_to_handle_at": 303, "newfstatat": 262, "open": 2, "open_by_handle_at": 304, "openat": 257,
-        "openat2": 437, "perf_event_open": 298, "personality": 135, "pidfd_getfd": 438, "pidfd_open": 434,
-        "pidfd_send_signal": 424, "pivot_root": 155, "pkey_mprotect": 329, "prctl": 157, "prlimit64": 302,
-        "process_madvise": 440, "process_mrelease": 448, "process_vm_readv": 310, "process_vm_writev": 311,
-        "ptrace": 101, "quotactl": 179, "readlink": 89, "recvmsg": 47, "remap_file_pages": 216, "request_key": 249,
-        "rt_sigprocmask": 14, "rt_sigqueueinfo": 129, "rt_sigtimedwait": 128, "rt_tgsigqueueinfo": 297,
-        "sched_getaffinity": 204, "sched_getparam": 143, "sched_setaffinity": 203, "sched_setscheduler": 144,
-        "seccomp": 317, "semget": 64, "semtimedop": 220, "sendmsg": 46, "setitimer": 38, "setns": 308, "setpgid": 109,
-        "setpriority": 141, "setrlimit": 160, "setsid": 112, "setsockopt": 54, "setuid": 105, "shmat": 30,
-        "shmget": 29, "shutdown": 48, "signalfd4": 289, "socket": 41, "splice": 275, "stat": 4, "statmount": 457,
-        "statx": 332, "swapon": 167, "sysinfo": 99, "syslog": 103, "tgkill": 234, "timer_create": 222,
-        "timerfd_create": 283, "tkill": 200, "truncate": 76, "umount2": 166, "unlink": 87, "unshare": 272,
-        "userfaultfd": 323, "vfork": 58, "vmsplice": 278, "x32_getpid": 0x40000027,
+        "accept4": 288, "acct": 163, "add_key": 248, "arch_prctl": 158, "bind": 49, "bpf": 321, "brk": 12,
+        "cachestat": 451, "capset": 126, "chdir": 80, "chroot": 161, "clock_getres": 229, "clock_gettime": 228,
+        "clock_nanosleep": 230, "clone": 56, "clone3": 435, "close_range": 436, "connect": 42, "dup3": 292,
+        "eventfd2": 290, "execve": 59, "execveat": 322, "fanotify_init": 300, "fcntl": 72, "fork": 57, "fsopen": 430,
+        "futex_waitv": 449, "getcwd": 79, "getdents64": 217, "getpriority": 140, "getsid": 124, "init_module": 175,
+        "inotify_init1": 294, "io_uring_setup": 425, "ioctl": 16, "iopl": 172, "ioprio_set": 251, "kcmp": 312,
+        "keyctl": 250, "kill": 62, "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "listen": 50,
+        "lsm_get_self_attr": 459, "lstat": 6, "madvise": 28, "map_shadow_stack": 453, "mbind": 237, "membarrier": 324,
+        "memfd_create": 319, "memfd_secret": 447, "migrate_pages": 256, "mincore": 27, "mlock2": 325, "mmap": 9,
+        "modify_ldt": 154, "mount": 165, "move_pages": 279, "mprotect": 10, "mq_open": 240, "mq_unlink": 241,
+        "mseal": 462, "msgget": 68, "name_to_handle_at": 303, "newfstatat": 262, "open": 2, "open_by_handle_at": 304,
+        "openat": 257, "openat2": 437, "perf_event_open": 298, "personality": 135, "pidfd_getfd": 438,
+        "pidfd_open": 434, "pidfd_send_signal": 424, "pivot_root": 155, "pkey_mprotect": 329, "prctl": 157,
+        "prlimit64": 302, "process_madvise": 440, "process_mrelease": 448, "process_vm_readv": 310,
+        "process_vm_writev": 311, "ptrace": 101, "quotactl": 179, "readlink": 89, "recvmsg": 47,
+        "remap_file_pages": 216, "request_key": 249, "rt_sigprocmask": 14, "rt_sigqueueinfo": 129,
+        "rt_sigtimedwait": 128, "rt_tgsigqueueinfo": 297, "sched_getaffinity": 204, "sched_getparam": 143,
+        "sched_setaffinity": 203, "sched_setscheduler": 144, "seccomp": 317, "semget": 64, "semtimedop": 220,
+        "sendmsg": 46, "setitimer": 38, "setns": 308, "setpgid": 109, "setpriority": 141, "setrlimit": 160,
+        "setsid": 112, "setsockopt": 54, "setuid": 105, "shmat": 30, "shmget": 29, "shutdown": 48, "signalfd4": 289,
+        "socket": 41, "socketpair": 53, "splice": 275, "stat": 4, "statmount": 457, "statx": 332, "swapon": 167,
+        "sysinfo": 99, "syslog": 103, "tgkill": 234, "timer_create": 222, "timerfd_create": 283, "tkill": 200,
+        "truncate": 76, "umount2": 166, "unlink": 87, "unshare": 272, "userfaultfd": 323, "vfork": 58, "vmsplice": 278,
+        "x32_getpid": 0x40000027,
     },
     "aarch64": {
-        "accept4": 242, "acct": 89, "add_key": 217, "bind": 200, "bpf": 280, "cachestat": 451, "capset": 91,
-        "chdir": 49, "chroot": 51, "clock_getres": 114, "clock_gettime": 113, "clock_nanosleep": 115, "clone": 220,
-        "clone3": 435, "close_range": 436, "connect": 203, "dup3": 24, "eventfd2": 19, "execve": 221, "execveat": 281,
-        "fanotify_init": 262, "fcntl": 25, "fsopen": 430, "futex_waitv": 449, "getcwd": 17, "getdents64": 61,
-        "getpriority": 141, "getsid": 156, "init_module": 105, "inotify_init1": 26, "io_uring_setup": 425, "ioctl": 29,
-        "ioprio_set": 30, "kcmp": 272, "keyctl": 219, "kill": 129, "landlock_create_ruleset": 444,
-        "landlock_restrict_self": 446, "listen": 201, "lsm_get_self_attr": 459, "madvise": 233, "mbind": 235,
-        "membarrier": 283, "memfd_create": 279, "memfd_secret": 447, "migrate_pages": 238, "mincore": 232,
-        "mlock2": 284, "mmap": 222, "mount": 40, "move_pages": 239, "mprotect": 226, "mq_open": 180, "mq_unlink": 181,
-        "mseal": 462, "msgget": 186, "name_to_handle_at": 264, "newfstatat": 79, "open_by_handle_at": 265,
-        "openat": 56, "openat2": 437, "perf_event_open": 241, "personality": 92, "pidfd_getfd": 438, "pidfd_open": 434,
-        "pidfd_send_signal": 424, "pivot_root": 41, "pkey_mprotect": 288, "prctl": 167, "prlimit64": 261,
-        "process_madvise": 440, "process_mrelease": 448, "process_vm_readv": 270, "process_vm_writev": 271,
-        "ptrace": 117, "quotactl": 60, "recvmsg": 212, "remap_file_pages": 234, "request_key": 218,
-        "rt_sigprocmask": 135, "rt_sigqueueinfo": 138, "rt_sigtimedwait": 137, "rt_tgsigqueueinfo": 240,
-        "sched_getaffinity": 123, "sched_getparam": 121, "sched_setaffinity": 122, "sched_setscheduler": 119,
-        "seccomp": 277, "semget": 190, "semtimedop": 192, "sendmsg": 211, "setitimer": 103, "setns": 268,
-        "setpgid": 154, "setpriority": 140, "setsid": 157, "setsockopt": 208, "setuid": 146, "shmat": 196,
-        "shmget": 194, "shutdown": 210, "signalfd4": 74, "socket": 198, "splice": 76, "statmount": 457, "statx": 291,
-        "swapon": 224, "sysinfo": 179, "syslog": 116, "tgkill": 131, "timer_create": 107, "timerfd_create": 85,
-        "tkill": 130, "truncate": 45, "umount2": 39, "unshare": 97, "userfaultfd": 282, "vmsplice": 75,
+        "accept4": 242, "acct": 89, "add_key": 217, "bind": 200, "bpf": 280, "brk": 214, "cachestat": 451,
+        "capset": 91, "chdir": 49, "chroot": 51, "clock_getres": 114, "clock_gettime": 113, "clock_nanosleep": 115,
+        "clone": 220, "clone3": 435, "close_range": 436, "connect": 203, "dup3": 24, "eventfd2": 19, "execve": 221,
+        "execveat": 281, "fanotify_init": 262, "fcntl": 25, "fsopen": 430, "futex_waitv": 449, "getcwd": 17,
+        "getdents64": 61, "getpriority": 141, "getsid": 156, "init_module": 105, "inotify_init1": 26,
+        "io_uring_setup": 425, "ioctl": 29, "ioprio_set": 30, "kcmp": 272, "keyctl": 219, "kill": 129,
+        "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "listen": 201, "lsm_get_self_attr": 459,
+        "madvise": 233, "mbind": 235, "membarrier": 283, "memfd_create": 279, "memfd_secret": 447,
+        "migrate_pages": 238, "mincore": 232, "mlock2": 284, "mmap": 222, "mount": 40, "move_pages": 239,
+        "mprotect": 226, "mq_open": 180, "mq_unlink": 181, "mseal": 462, "msgget": 186, "name_to_handle_at": 264,
+        "newfstatat": 79, "open_by_handle_at": 265, "openat": 56, "openat2": 437, "perf_event_open": 241,
+        "personality": 92, "pidfd_getfd": 438, "pidfd_open": 434, "pidfd_send_signal": 424, "pivot_root": 41,
+        "pkey_mprotect": 288, "prctl": 167, "prlimit64": 261, "process_madvise": 440, "process_mrelease": 448,
+        "process_vm_readv": 270, "process_vm_writev": 271, "ptrace": 117, "quotactl": 60, "recvmsg": 212,
+        "remap_file_pages": 234, "request_key": 218, "rt_sigprocmask": 135, "rt_sigqueueinfo": 138,
+        "rt_sigtimedwait": 137, "rt_tgsigqueueinfo": 240, "sched_getaffinity": 123, "sched_getparam": 121,
+        "sched_setaffinity": 122, "sched_setscheduler": 119, "seccomp": 277, "semget": 190, "semtimedop": 192,
+        "sendmsg": 211, "setitimer": 103, "setns": 268, "setpgid": 154, "setpriority": 140, "setsid": 157,
+        "setsockopt": 208, "setuid": 146, "shmat": 196, "shmget": 194, "shutdown": 210, "signalfd4": 74, "socket": 198,
+        "socketpair": 199, "splice": 76, "statmount": 457, "statx": 291, "swapon": 224, "sysinfo": 179, "syslog": 116,
+        "tgkill": 131, "timer_create": 107, "timerfd_create": 85, "tkill": 130, "truncate": 45, "umount2": 39,
+        "unshare": 97, "userfaultfd": 282, "vmsplice": 75,
     },
 }  # fmt: skip
 """Numbers of system calls by machine; those that a machine does not have are not tried on it."""
@@ -142,6 +144,16 @@ while True:
     ctypes.memset(place, 1, size)
 """
 
+_BRK_LOOP = """
+size = 1 << 24
+at = raw("brk", 0)
+while True:
+    if raw("brk", at + size) < at + size:
+        raise MemoryError
+    ctypes.memset(at, 1, size)
+    at += size
+"""
+
 _PAGE_TABLES = """
 size = 2 << 40
 place = raw("mmap", 0, size, 1, 0x4022, -1, 0)  # PROT_READ, MAP_PRIVATE, MAP_ANONYMOUS, MAP_NORESERVE
@@ -171,6 +183,15 @@ USES_UP = (
         "shared mappings",
         ("import mmap\na = []\nwhile True:\n    a.append(mmap.mmap(-1, 1 << 24))\n    a[-1].write(b'x' * (1 << 24))"),
         _MEMORY,
+    ),
+    _raw("a heap that grows", _BRK_LOOP, (*_MEMORY, *_CRASHED)),
+    _raw(
+        "a stack that grows",
+        (
+            "end = ctypes.c_void_p.in_dll(_libc, '__libc_stack_end').value & ~4095\n"
+            "for at in range(end, 0, -4096): ctypes.string_at(at, 1)"
+        ),
+        (*_CRASHED, *_THREW),
     ),
     _raw("private mappings", _MMAP_LOOP.format(flags="0x22"), _MEMORY),
     _raw("shared mappings", _MMAP_LOOP.format(flags="0x21"), _MEMORY),
@@ -274,6 +295,12 @@ ENDS = (
         (OK,),
         then=(OK,),
     ),
+    _raw(
+        "an exit of its own",
+        "_libc.__cxa_atexit(ctypes.cast(_libc.pause, ctypes.c_void_p), None, None)\nreturn 1",
+        (OK, *_THREW),
+        then=(OK, *_THREW),
+    ),
     _plain("closed descriptors", "import os\nos.closerange(0, 1000)\nreturn 1", (OK, *_CRASHED)),
     _raw("a null pointer", "return ctypes.string_at(0)", _CRASHED),
     _raw(
@@ -306,6 +333,8 @@ ESCAPES = (
         parent="os.kill(os.getppid(), 9)",
         everybody="os.kill(-1, 9)",
         group="os.killpg(os.getppid(), 9)",
+        own_group="os.killpg(0, 9)",
+        sibling="os.kill(os.getpid() + 1, 9)",
         first="os.kill(1, 0)",
         stop="os.kill(os.getpid(), signal.SIGSTOP)",
         nice="os.setpriority(os.PRIO_PROCESS, 0, 19)",
@@ -322,6 +351,8 @@ ESCAPES = (
         namespace="raw('clone', 0x10000000 | 17, 0, 0, 0, 0)",
         parent="raw('kill', _libc.getppid(), 9)",
         everybody="raw('kill', -1, 9)",
+        own_group="raw('kill', 0, 9)",
+        siblings="max(raw('kill', _libc.getpid() + step, 9) for step in (-2, -1, 1, 2))",
         stop="raw('kill', _libc.getpid(), 19)",
         thread_signal="raw('tgkill', _libc.getppid(), _libc.getppid(), 9)",
         old_thread_signal="raw('tkill', _libc.getppid(), 9)",
@@ -691,6 +722,27 @@ SPEAKS = (
         ),
         (*_THREW, *_CRASHED),
         then=(*_THREW, *_CRASHED, *_TIME),
+    ),
+    _raw(
+        "junk on all descriptors",
+        "for number in range(3, 64): _libc.write(number, b'\\x07\\0\\0\\0garbage', 11)\nreturn 1",
+        (OK, *_CRASHED),
+    ),
+    _raw(
+        "pairs of sockets without end",
+        "while raw('socketpair', 1, 1, 0, ctypes.create_string_buffer(8)) == 0: pass\nraise OSError",
+        _THREW,
+        then=_THREW,
+    ),
+    _raw(
+        "a tracer",
+        "ctypes.pythonapi.PyEval_SetTrace(ctypes.cast(_libc.abort, ctypes.c_void_p), None)\nreturn 1",
+        _CRASHED,
+    ),
+    _raw(
+        "overwritten objects",
+        "import gc\nfor thing in gc.get_objects(): ctypes.memset(id(thing), 255, 16)\nreturn 1",
+        _CRASHED,
     ),
     _plain(
         "a patched json",
