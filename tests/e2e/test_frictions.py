@@ -16,7 +16,8 @@ Each friction that somebody met, and what holds it mended:
 | the printed URL | here |
 | hints that mislead | here, test_journeys.py, tests/unit/cli/test_advice.py |
 | digests of an older guest | tests/docs/test_documents.py |
-| errors, tests, types and templates of one's own | test_refusals.py, test_function_tests.py, test_starters.py |
+| errors, tests and templates of one's own | test_refusals.py, test_function_tests.py, test_starters.py |
+| types for editors | tests/unit/images/functions/javascript/test_author_files.py |
 """
 
 import base64
@@ -142,6 +143,15 @@ def test_an_enclave_s_image_is_no_vm_s_firmware_and_is_launched_as_a_guest(newco
     launch = next(command for command in typed(told, FILE="x") if command[0] == "launch")
     (option,) = re.findall(r"`(--tee snp)`", told.next)
     ann.does("destroy", json.loads(ann.does(*launch, *option.split(), "--json").out)["enclave"])
+
+
+def test_a_machine_without_a_seed_is_used_without_one(newcomer: Newcomer, hello: Path) -> None:
+    run = ("run", hello, "--input", hello / "input.json", "-q")
+    told = newcomer.casemate(*run, "--seed", "x")
+    assert told.code == ExitCode.FAILED
+    assert "an unseeded machine runs on" in told.err
+    assert "(--seed), or none if it has none" in told.next
+    newcomer.does(*run)
 
 
 def test_a_pattern_that_looks_around_is_refused_by_that_name(newcomer: Newcomer) -> None:

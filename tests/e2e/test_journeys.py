@@ -341,8 +341,10 @@ def test_a_mistake_is_told_with_what_to_do_and_that_works(newcomer: Newcomer, na
         main: mistake.main, "casemate.toml": manifest(mistake.suffix, mistake.grants) + mistake.more,
         "input.json": "null", **mistake.files,
     })  # fmt: skip
-    run = ["run", folder, "--input", folder / "input.json", "-q"]
-    told = ann.casemate(*(["build", folder] if mistake.code == ExitCode.INPUT else [*run, "--debug"]))
+    run, debug = ["run", folder, "--input", folder / "input.json", "-q"], ["--debug"]
+    if mistake.code == ExitCode.INPUT:
+        run, debug = ["build", folder], []
+    told = ann.casemate(*run, *debug)
     assert (told.code, told.out) == (mistake.code, ""), told
     assert mistake.got in told.err
     assert mistake.next in told.next

@@ -210,7 +210,9 @@ def errors_table() -> dict[type[Exception], Meaning]:
         MachineRunsError: Meaning(failed, "use it, or name another state directory with --state"),
         NotStartedError: Meaning(failed, ""),
         NoMachineError: Meaning(failed, ""),
-        WrongMachineError: Meaning(failed, ""),
+        WrongMachineError: Meaning(
+            failed, "give the seed that it was made with (--seed), or none if it has none; or `casemate down` ends it"
+        ),
         PlaceError: Meaning(failed, "name another state directory with --state, in folders that are yours or root's"),
         client.TokenRefusedError: Meaning(failed, "give the token by CASEMATE_TOKEN or --token-file; `up` prints one"),
         client.RoleRefusedError: Meaning(failed, "ask the operator for a token with that role"),
