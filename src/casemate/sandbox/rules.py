@@ -147,11 +147,17 @@ ADVICE = one_of("madvise", 2, _KEEPS_TO_ITSELF, errno.EINVAL)
 
 _OTHERS_CLOCK = 1 << (INT_BITS - 1)
 
-CLOCKS = tuple(
-    rule
-    for name in ("clock_getres", "clock_gettime", "clock_nanosleep")
-    for rule in (masked(name, 0, _OTHERS_CLOCK, 0), masked(name, 0, _OTHERS_CLOCK, _OTHERS_CLOCK, errno.EINVAL))
-)
+
+def own_clocks(*names: str) -> tuple[Rule, ...]:
+    """Allows system calls of clocks for the system's and a process's own."""
+    return tuple(
+        rule
+        for name in names
+        for rule in (masked(name, 0, _OTHERS_CLOCK, 0), masked(name, 0, _OTHERS_CLOCK, _OTHERS_CLOCK, errno.EINVAL))
+    )
+
+
+CLOCKS = own_clocks("clock_getres", "clock_gettime", "clock_nanosleep")
 """The system's clocks and a process's own. A negative number is the clock of any process by its pid: it would tell a
 guest which processes there are, and to the nanosecond how long each has computed (clock_getcpuclockid(3))."""
 

@@ -22,6 +22,7 @@ from casemate.sandbox.rules import (
     fcntl,
     masked,
     only,
+    own_clocks,
     refuse,
 )
 from casemate.sandbox.seccomp import Compare, Rule, SyscallFilter, When
@@ -50,7 +51,6 @@ def _open_to_read(name: str, flags: int) -> tuple[Rule, ...]:
 _COMPUTES = (
     *allow(*MEMORY, "membarrier", *TIME, *SELF, *STREAMS),
     *ADVICE,
-    *CLOCKS,
     *OWN_PROCESSORS,
     *allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
     *allow("getpeername", "getsockname", "getsockopt", "shutdown"),
@@ -63,12 +63,20 @@ _COMPUTES = (
     *refuse(errno.ENOSYS, "clone3"),
 )
 
-ENCLAVE = SyscallFilter((*_COMPUTES, masked("mmap", 2, _PROT_EXEC, 0), masked("mprotect", 2, _PROT_EXEC, 0)))
+ENCLAVE = SyscallFilter(
+    (
+        *_COMPUTES,
+        *allow("clock_gettime"),
+        *own_clocks("clock_getres", "clock_nanosleep"),
+        masked("mmap", 2, _PROT_EXEC, 0),
+        masked("mprotect", 2, _PROT_EXEC, 0),
+    )
+)
 """An enclave: it computes, and reads and writes the descriptors that it has. It opens no file or socket, starts no
-process and maps no new code."""
+process and maps no new code. It reads its guests' clocks for the metrics of calls, so it could read others'."""
 
 VM = SyscallFilter(
-    (*_COMPUTES, *allow("mmap", "mprotect", "pwrite64"), masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD))
+    (*_COMPUTES, *CLOCKS, *allow("mmap", "mprotect", "pwrite64"), masked("clone", 0, _CLONE_THREAD, _CLONE_THREAD))
 )
 """A confidential VM's process: as an enclave; also the emulator's new code, a thread that stops it, and writes to
 DRAM's file."""
