@@ -23,9 +23,9 @@ class Block:
     text: str
     line: int
     mark: str
-    """``file``, ``background``, ``not run`` or nothing."""
+    """``file``, ``background``, ``goes on``, ``key``, ``ends``, ``not run`` or nothing."""
     argument: str
-    """What follows the mark: a path, a reason."""
+    """What follows the mark: a path, a key, a reason."""
 
 
 def blocks(text: str) -> Iterator[Block]:

@@ -4,13 +4,20 @@ Every ``console``, ``bash`` and ``python`` block runs, unless the comment above 
 ``console`` block the lines after ``$`` are commands and the others what they print, in full but for ``...``, which
 stands for any lines, and for ``…``, which stands for the rest of a word or line. Digests, times, durations and blanks
 may differ, but for digests that the page says are the same everywhere. A command that fails is followed by ``echo $?``.
+
+A command in the ``background`` has a terminal of its own as standard input, and its block is what it prints first. A
+block that ``goes on`` is what it prints next; one with a ``key`` is what it prints once that key was pressed there. A
+block with ``ends`` is what it prints after Ctrl-C, with the exit code 0.
 """
 
 import os
+import pty
 import re
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +25,8 @@ from typing import Self
 from tests.rigs.docs.markdown import ROOT, Block
 
 RUNNABLE = ("console", "bash", "python")
+LATER = ("goes on", "key", "ends")
+KEYS = {"Enter": "\n"}
 TIMEOUT = 150.0
 """Patience with a command, or a machine that starts, on a busy computer (seconds): no promise of any page."""
 BASH = "/bin/bash"
@@ -49,7 +58,7 @@ class Story:
             "COLUMNS": "200",
             "PYTHONUNBUFFERED": "1",
         }
-        self._background: list[subprocess.Popen[str]] = []
+        self._background: list[_Running] = []
 
     def __enter__(self) -> Self:
         return self
@@ -57,10 +66,11 @@ class Story:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._background:
-            process.terminate()
-        for process in self._background:
-            process.communicate(timeout=TIMEOUT)
+        for running in self._background:
+            running.process.terminate()
+        for running in self._background:
+            running.process.wait(TIMEOUT)
+            os.close(running.keyboard)
 
     def play(self, block: Block) -> None:
         """Does what a block says, and compares what comes of it."""
@@ -68,10 +78,12 @@ class Story:
             path = self._folder / block.argument
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.text)
-        elif block.mark == "not run" or block.language not in RUNNABLE:
+        elif block.mark == "not run" or (block.language not in RUNNABLE and block.mark not in LATER):
             return
         elif block.mark == "background":
             self._start(block)
+        elif block.mark in LATER:
+            self._go_on(block, self._background[-1])
         elif block.language == "console":
             self._type(block)
         else:
@@ -107,22 +119,53 @@ class Story:
     def _start(self, block: Block) -> None:
         ((command, shown),) = commands(block)
         log = self._folder / f".background-{len(self._background)}"
+        keyboard, terminal = pty.openpty()
         with log.open("w") as file:
             process = subprocess.Popen(
                 [BASH, "-c", f"exec {command}"],
                 cwd=self._folder,
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=terminal,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                text=True,
             )
-        self._background.append(process)
+        os.close(terminal)
+        self._background.append(_Running(command, process, keyboard, log))
+        self._wait_for(shown, block, self._background[-1])
+
+    def _go_on(self, block: Block, running: "_Running") -> None:
+        if block.mark == "key":
+            os.write(running.keyboard, KEYS.get(block.argument, block.argument).encode())
+        if block.mark == "ends":
+            running.process.send_signal(signal.SIGINT)
+            assert running.process.wait(TIMEOUT) == 0, (
+                f"line {block.line}: {running.command} ended with another exit code"
+            )
+        self._wait_for(block.text, block, running)
+
+    def _wait_for(self, shown: str, block: Block, running: "_Running") -> None:
         deadline = time.monotonic() + TIMEOUT
-        while not matches(shown, log.read_text(), self._pinned):
-            assert process.poll() is None, f"line {block.line}: {command} ended:\n{log.read_text()}"
-            assert time.monotonic() < deadline, f"line {block.line}: {command}\nprinted:\n{log.read_text()}"
+        while not matches(shown, printed := running.log.read_text()[running.seen :], self._pinned):
+            said = f"line {block.line}: {running.command}\nprinted:\n{printed}\nnot:\n{shown}"
+            assert block.mark == "ends" or running.process.poll() is None, f"{said}\nand ended"
+            assert block.mark != "ends", said
+            assert time.monotonic() < deadline, said
             time.sleep(0.05)
+        running.seen += len(printed)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A command in the background."""
+
+    command: str
+    process: "subprocess.Popen[bytes]"
+    keyboard: int
+    """The end of a terminal at which keys are pressed."""
+    log: Path
+    """What it has printed."""
+    seen: int = 0
+    """How many characters of that the page has shown."""
 
 
 def commands(block: Block) -> list[tuple[str, str]]:
