@@ -445,7 +445,7 @@ def test_defects_are_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
             assert reply.code is Code.INTERNAL
             assert "secret" not in reply.reason
         with monkeypatch.context() as patch:
-            patch.setattr("casemate.enclave.guest.ocall._declared", broken)
+            patch.setattr("casemate.enclave.guest.ocall._leaving", broken)
             rig.script = asks_the_time
             pending = seal(session, "number", {"n": 1})
             with pytest.raises(EnclaveRefusedError) as caught:

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,23 +56,22 @@ def logs(
     endpoint = endpoint_of(EndpointOptions(state, url, token_file, ca))
     with endpoint.connect() as client:
         wanted = None if target is None else _enclaves(client, target)
-    handlers = _handlers_log(endpoint) if wanted is None else None
-    if as_json and not follow:
-        found = [_document(entry) for entry in _entries(endpoint, handlers, follow=False) if _is_wanted(entry, wanted)]
-        screen.show({"entries": found}, lambda _: None)
-        return
-    for entry in _entries(endpoint, handlers, follow=follow):
-        if _is_wanted(entry, wanted):
+    with _handlers_log(endpoint) if wanted is None else nullcontext() as handlers:
+        entries = (entry for entry in _entries(endpoint, handlers, follow=follow) if _is_wanted(entry, wanted))
+        if as_json and not follow:
+            screen.show({"entries": [_document(entry) for entry in entries]}, lambda _: None)
+            return
+        for entry in entries:
             sys.stdout.write(f"{json.dumps(_document(entry)) if as_json else _line(entry)}\n")
             sys.stdout.flush()
 
 
-def _handlers_log(endpoint: "Endpoint") -> "HandlersLog | None":
+def _handlers_log(endpoint: "Endpoint") -> "AbstractContextManager[HandlersLog | None]":
     """The log of the handlers of OCALLs; None where they are on another computer."""
     from casemate.cli.handlers_log import HandlersLog
 
     machine = endpoint.own_machine()
-    return None if machine is None else HandlersLog(machine.state)
+    return nullcontext() if machine is None else closing(HandlersLog(machine.state))
 
 
 def _entries(

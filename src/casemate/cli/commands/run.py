@@ -1,7 +1,7 @@
 """`casemate run`: the whole journey in one command."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -116,8 +116,8 @@ def run(
     place = state_directory(state)
     layers = tuple(layer or ())
     ignored = [name for name, value in (("--layer", layers), ("--ocalls", ocalls)) if value]
-    log = None if ocalls is None else HandlersLog(place, from_end=True)
     with ExitStack() as stack:
+        log = None if ocalls is None else stack.enter_context(closing(HandlersLog(place, from_end=True)))
         starting = stack.enter_context(starting_machine(place, seed=seed, layers=layers, ocalls=ocalls))
         # While the machine starts, this process does what it can do without one.
         for module in NEEDED_LATER:
