@@ -3,20 +3,23 @@
 import hashlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rigs.channel.steps import Steps
 from tests.rigs.process_tree import descendants, is_alive
-from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, PolicyFor, Workshop
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, NEEDS_LINUX, PolicyFor, Workshop
 
 from casemate.client import Client, Enclave, EnclaveRefusedError
 from casemate.client.local import LocalMachine
 from casemate.testing.hostile_guests import HOSTILE_STATES, HOSTILE_STREAMS, OK, HostileGuest
+from casemate.testing.hostile_python_streams import HOSTILE_PYTHON_STATES, HOSTILE_PYTHON_STREAMS
 from casemate.wire.messages.host import Call
 from casemate.wire.protocol.call import MAX_CHUNK, Envelope, StepTaken, StreamEnded
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
@@ -72,12 +75,28 @@ def peak_of(pid: int) -> int:
     return 0
 
 
-@pytest.mark.parametrize("guest", HOSTILE_STREAMS, ids=lambda guest: guest.name)
+def of_each_engine(javascript: Iterable[HostileGuest], python: Iterable[HostileGuest]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("engine", "guest"),
+        [
+            *(pytest.param(Engine.JAVASCRIPT, guest, id=f"javascript-{guest.name}") for guest in javascript),
+            *(pytest.param(Engine.PYTHON, guest, id=f"python-{guest.name}", marks=NEEDS_LINUX) for guest in python),
+        ],
+    )
+
+
+@of_each_engine(HOSTILE_STREAMS, HOSTILE_PYTHON_STREAMS)
 def test_a_hostile_stream_harms_itself_alone(
-    guest: HostileGuest, workshop: Workshop, client: Client, policy_for: PolicyFor, machine: LocalMachine
+    engine: Engine,
+    guest: HostileGuest,
+    workshop: Workshop,
+    client: Client,
+    policy_for: PolicyFor,
+    machine: LocalMachine,
 ) -> None:
     image = workshop.image(
         guest.source,
+        engine=engine,
         entries={"main": STREAM, "other": CALL},
         time_ms=int(LIMIT * 1000),
         isolation=Isolation.SHARED,
@@ -115,15 +134,24 @@ def timed(step: Any) -> Any:
         assert time.monotonic() - began < LIMIT + SLACK
 
 
-MARKS = "export function other(x, {state}) { return state.get('marker') ?? state.put('marker', 1) ?? 0; }"
+MARKS = {
+    Engine.JAVASCRIPT: """
+export function other(x, {state}) { return state.get("marker") ?? state.put("marker", 1) ?? 0; }
+""",
+    Engine.PYTHON: """
+def other(input, context):
+    return context.state.get("marker") or context.state.put("marker", 1) or 0
+""",
+}
 
 
-@pytest.mark.parametrize("guest", HOSTILE_STATES, ids=lambda guest: guest.name)
+@of_each_engine(HOSTILE_STATES, HOSTILE_PYTHON_STATES)
 def test_a_function_that_abuses_its_state_harms_its_own_call_alone(
-    guest: HostileGuest, workshop: Workshop, client: Client, policy_for: PolicyFor
+    engine: Engine, guest: HostileGuest, workshop: Workshop, client: Client, policy_for: PolicyFor
 ) -> None:
     image = workshop.image(
-        f"{guest.source} {MARKS}",
+        guest.source + MARKS[engine],
+        engine=engine,
         entries={"main": CALL, "other": CALL},
         state={"policy": "mrenclave", "recovery": "operator", "max_kib": 16},
         time_ms=int(LIMIT * 1000),

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,7 @@ from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.manifest import Engine
+from casemate.wire.protocol.sandbox_layers import LayerState
 from casemate.wire.sgx.collateral import Collateral
 
 pytestmark = pytest.mark.machine
@@ -67,6 +69,17 @@ def test_a_call_gives_the_result_and_a_receipt_that_holds_offline(
     assert json.loads(later.input or "") == {"question": 7}
     assert enclave.call("main", None).receipt.receipt.counter == 2
     assert client.destroy(enclave.number).state is State.DESTROYED
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="these are Linux's layers")
+def test_evidence_names_the_layers_around_guests(
+    workshop: Workshop, engine: Engine, client: Client, policy_for: PolicyFor
+) -> None:
+    image = workshop.image(ECHO[engine], engine=engine)
+    enclave = client.attest(client.launch(image), policy_for(image))
+    applied = {layer.name for layer in enclave.attested.binding.layers.guest if layer.state is LayerState.APPLIED}
+    assert {"rlimits", "no-new-privs", "landlock", "seccomp", "watchdog"} <= applied
+    client.destroy(enclave.number)
 
 
 def test_the_live_quote_passes_independent_verifiers_and_fails_under_intels_root(
