@@ -6,8 +6,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rigs.command_line import casemate_here
 from tests.rigs.stream_functions import ENTRIES, SOURCES, chunks, digest
 from tests.rigs.workshop import SEED, Workshop, exact_policy
 
@@ -224,8 +223,8 @@ def until(question: Callable[[], Any]) -> Any:
 
 class TestCommands:
     @pytest.fixture
-    def casemate(self, elsewhere: Elsewhere, tmp_path: Path) -> Callable[..., str]:
-        """The command in a process of its own, with the environment that `up` would have it export."""
+    def casemate(self, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+        """The command, with the environment that `up` would have it export."""
         given = {
             "CASEMATE_URL": elsewhere.url,
             "CASEMATE_TOKEN": elsewhere.token,
@@ -233,10 +232,13 @@ class TestCommands:
             "XDG_CONFIG_HOME": str(tmp_path / "config"),
             "COLUMNS": "200",
         }
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
 
         def run(*words: object) -> str:
-            command = [str(Path(sys.executable).parent / "casemate"), *map(str, words)]
-            return subprocess.run(command, env=os.environ | given, capture_output=True, text=True, check=True).stdout
+            said = casemate_here(*words)
+            assert said.code == 0, said
+            return said.out
 
         return run
 

@@ -143,14 +143,12 @@ def test_each_kind_keeps_a_state_of_its_own_over_restarts(tmp_path: Path, worksh
         assert refused.value.fault.code is Code.STATE_REFUSED
 
 
-def test_independent_verifier_takes_the_report_and_no_changed_one(tmp_path: Path, workshop: Workshop) -> None:
+def test_independent_verifier_takes_the_report_and_no_changed_one(machine: LocalMachine, workshop: Workshop) -> None:
     omne = pytest.importorskip("omne_attest.snp", reason="omne-attest is not installed")
     image = workshop.image(ECHO)
     # Seeded, so that the chip is the same each time: omne-attest misreads an id that begins with 0x04, one in 256.
-    with (
-        local_machine(tmp_path / "machine", seed="for another maker's verifier") as machine,
-        connect(machine.host_socket) as client,
-    ):
+    assert machine.status.seeded
+    with connect(machine.host_socket) as client:
         policy = replace(policy_for(machine, image), public_seed="UNSAFE_PUBLIC_SEED")
         enclave = client.attest(client.launch(image, tee=Tee.SNP), policy)
     proof = enclave.attested.proof

@@ -12,10 +12,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
-from tests.rigs.newcomer import TIME, Newcomer
+from tests.rigs.command_line import casemate_here
+from tests.rigs.newcomer import TIME, Newcomer, write_files
 from tests.rigs.two_users import VICTIM, user
+from tests.rigs.workshop import SEED
 
 from casemate.cli.errors import ExitCode
+from casemate.client.local import LocalMachine
 
 pytestmark = [
     pytest.mark.machine,
@@ -333,25 +336,36 @@ MISTAKES = {
 }
 
 
+@pytest.fixture(scope="module")
+def developer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of settings; making the key in it takes a second."""
+    return tmp_path_factory.mktemp("config")
+
+
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_with_what_to_do_and_that_works(newcomer: Newcomer, name: str) -> None:
-    ann, mistake, folder = newcomer, MISTAKES[name], newcomer.home / name.replace(" ", "-")
+def test_a_mistake_is_told_with_what_to_do_and_that_works(
+    name: str, machine: LocalMachine, developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer))
+    monkeypatch.setenv("COLUMNS", "200")
+    mistake, folder = MISTAKES[name], tmp_path / name.replace(" ", "-")
     main = f"guest/main{mistake.suffix}"
-    ann.writes(folder, {
+    write_files(folder, {
         main: mistake.main, "casemate.toml": manifest(mistake.suffix, mistake.grants) + mistake.more,
         "input.json": "null", **mistake.files,
     })  # fmt: skip
-    run, debug = ["run", folder, "--input", folder / "input.json", "-q"], ["--debug"]
+    on_it = ["--state", machine.state, "--seed", SEED]
+    run, debug = ["run", folder, "--input", folder / "input.json", "-q", *on_it], ["--debug"]
     if mistake.code == ExitCode.INPUT:
         run, debug = ["build", folder], []
-    told = ann.casemate(*run, *debug)
+    told = casemate_here(*run, *debug)
     assert (told.code, told.out) == (mistake.code, ""), told
     assert mistake.got in told.err
-    assert mistake.next in told.next
+    assert mistake.next in told.err.partition("next:")[2]
     mended = manifest(mistake.suffix, mistake.granted or mistake.grants) + mistake.more + mistake.added
-    ann.writes(folder, {main: mistake.mended or mistake.main, "casemate.toml": mended, **mistake.afterwards})
+    write_files(folder, {main: mistake.mended or mistake.main, "casemate.toml": mended, **mistake.afterwards})
     refuses = "context.refuse" in (mistake.mended or mistake.main)
-    said = ann.casemate(*run)
+    said = casemate_here(*run)
     assert said.code == (ExitCode.FUNCTION_REFUSED if refuses else ExitCode.OK), said
 
 

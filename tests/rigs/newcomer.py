@@ -71,9 +71,14 @@ class Newcomer(NamedTuple):
     def writes(self, folder: Path, files: Mapping[str, str]) -> None:
         """Files of theirs."""
         with user(VICTIM) if os.geteuid() == 0 else nullcontext():
-            for name, text in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
+            write_files(folder, files)
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Texts of files by their paths in the folder, which may not be there yet."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 @contextlib.contextmanager
