@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
-from tests.rigs.command_line import casemate_here
+from tests.rigs.command_line import casemate_here, measure_once
 from tests.rigs.newcomer import TIME, Newcomer, write_files
 from tests.rigs.two_users import VICTIM, user
 from tests.rigs.workshop import SEED
@@ -348,6 +348,7 @@ def test_a_mistake_is_told_with_what_to_do_and_that_works(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(developer))
     monkeypatch.setenv("COLUMNS", "200")
+    measure_once(monkeypatch)
     mistake, folder = MISTAKES[name], tmp_path / name.replace(" ", "-")
     main = f"guest/main{mistake.suffix}"
     write_files(folder, {

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.rigs.command_line import Said, casemate_here, lend
+from tests.rigs.command_line import Said, casemate_here, lend, measure_once
 from tests.rigs.examples import files_of
 from tests.rigs.workshop import SEED
 
@@ -31,6 +31,7 @@ def test_a_starter_passes_its_tests_and_runs(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading Hypothesis takes a second
+    measure_once(monkeypatch)
     lend(machine, monkeypatch)
     folder = tmp_path / "starter"
     done("init", folder, "--engine", engine, "--template", template)

@@ -3,6 +3,7 @@
 A process of its own takes half a second of processor time, and a machine of its own two and more.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from casemate.cli import images
 from casemate.cli.app import app
 from casemate.client import local
 from casemate.client.local import LocalMachine
@@ -52,6 +54,14 @@ def casemate_here(*arguments: object, given: bytes | None = None) -> Said:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Said(done.exit_code, done.stdout, done.stderr)
+
+
+_measured = functools.cache(images.runtime)
+
+
+def measure_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has commands in this process take the runtime's digests from the first that asked: a process hashes it all."""
+    monkeypatch.setattr(images, "runtime", _measured)
 
 
 def lend(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> None:
