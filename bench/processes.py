@@ -85,16 +85,20 @@ def processor_seconds(pid: int) -> float:
 
 
 def _children(pid: int) -> Iterator[tuple[int, str]]:
-    """Ids and names of the children of ``pid`` (proc(5), stat)."""
+    """Ids of the children of ``pid``, and what each was started as (proc(5), stat and cmdline).
+
+    The name in ``stat`` will not do: some kernels make one up for who was executed by a descriptor.
+    """
     for folder in PROC.iterdir():
         if folder.name.isdigit():
             try:
-                head, _, tail = (folder / "stat").read_text().rpartition(")")
+                tail = (folder / "stat").read_text().rpartition(")")[2]
+                program = (folder / "cmdline").read_text(errors="replace").partition("\0")[0]
             except OSError:
                 continue  # the process has just ended
             state, parent = tail.split()[:2]
             if int(parent) == pid and state != "Z":
-                yield int(folder.name), head.partition("(")[2]
+                yield int(folder.name), Path(program).name
 
 
 def _is_warm(guest: int) -> bool:
