@@ -66,7 +66,12 @@ def test_each_use_works_or_raises_what_is_expected(
     outcomes: dict[str, tuple[list[str], dict[str, str]]], when: str
 ) -> None:
     probed, _ = outcomes[when]
-    assert [(probe, got) for probe, got in zip(PROBES, probed, strict=True) if not has(got, probe)] == []
+    wrong = [
+        f"{probe.code}\n    has the outcome {got!r}, and not {probe.outcome!r}"
+        for probe, got in zip(PROBES, probed, strict=True)
+        if not has(got, probe)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("when", WHEN)
