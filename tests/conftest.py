@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, settings
 from tests.rigs.levels import EXAMPLES, PROFILE, level_of
 from tests.rigs.missing import missing
 from tests.rigs.newcomer import newcomer
-from tests.rigs.workshop import client, engine, machine, own_machine, policy_for, workshop
+from tests.rigs.workshop import client, developer_home, engine, machine, own_machine, policy_for, workshop
 
-__all__ = ["client", "engine", "machine", "newcomer", "own_machine", "policy_for", "workshop"]
+__all__ = ["client", "developer_home", "engine", "machine", "newcomer", "own_machine", "policy_for", "workshop"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 for _profile, _levels in EXAMPLES.items():

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.rigs.command_line import casemate_here, measure_once
 from tests.rigs.examples import files_of
-from tests.rigs.served_commands import PATIENCE, casemate, said
+from tests.rigs.served_commands import PATIENCE, casemate
 from tests.rigs.workshop import SEED
 
 from casemate.cli.errors import ExitCode
@@ -103,9 +104,13 @@ def folder(tmp_path: Path, engine: Engine, function: Function) -> Path:
 
 
 @pytest.fixture
-def ask(folder: Path, tmp_path: Path, machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+def ask(
+    folder: Path, tmp_path: Path, machine: LocalMachine, developer_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[object]:
     """The command's words; the input's file is beside the folder."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer_home))
+    monkeypatch.setenv("COLUMNS", "200")
+    measure_once(monkeypatch)
     return ["run", folder, "--input", tmp_path / "input.json", "--state", machine.state, "--seed", SEED]
 
 
@@ -128,15 +133,14 @@ def test_an_exception_comes_with_its_place_and_line(
 ) -> None:
     before = files_of(folder)
     (tmp_path / "input.json").write_text('{"wait": 0, "fail": true}')
-    with casemate(*ask, "--debug", "-q") as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (ExitCode.CALL_FAILED, "")
-    assert function.thrown in err
-    lines = err.splitlines()
+    told = casemate_here(*ask, "--debug", "-q")
+    assert (told.code, told.out) == (ExitCode.CALL_FAILED, "")
+    assert function.thrown in told.err
+    lines = told.err.splitlines()
     at = lines.index(next(line for line in lines if line.strip() == function.line))
     assert lines[at - 1].endswith(f" at {function.main}:{function.place}")
     assert lines[at + 1].index("^") == lines[at].index(function.marked)
-    assert "debug = true" not in err
+    assert "debug = true" not in told.err
     assert lines[-1] == f"next:  correct {folder}/{function.main}, line {function.place.partition(':')[0]}"
     assert files_of(folder) == before, "a debug run edits nothing"
 
@@ -145,37 +149,35 @@ def test_programs_get_the_place_and_what_was_printed_before(
     ask: list[object], function: Function, tmp_path: Path
 ) -> None:
     (tmp_path / "input.json").write_text('{"wait": 0, "fail": true}')
-    code, document = said(*ask, "--debug")
-    assert code == ExitCode.CALL_FAILED
-    assert document["error"]["line"] == function.place.partition(":")[0]
-    assert [line["text"] for line in document["error"]["console"]] == ["begins"]
+    told = casemate_here(*ask, "--debug", "--json")
+    assert told.code == ExitCode.CALL_FAILED
+    assert told.error["line"] == function.place.partition(":")[0]
+    assert [line["text"] for line in told.error["console"]] == ["begins"]
 
 
 @ONE_ENGINE
 def test_programs_get_the_console_with_a_result(ask: list[object], tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"wait": 0, "answer": {}}')
-    code, document = said(*ask, "--debug")
-    assert code == 0
-    assert [line["text"] for line in document["console"]] == ["begins"]
+    told = casemate_here(*ask, "--debug", "--json")
+    assert told.code == 0
+    assert [line["text"] for line in told.json["console"]] == ["begins"]
 
 
 @ONE_ENGINE
 def test_a_refused_result_names_the_member_to_the_author_alone(ask: list[object], tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"wait": 0, "answer": {"a": [1, "two"]}}')
-    _, document = said(*ask, "--debug")
-    assert document["error"]["message"] == ('result-refused: $.a[1]: the value is not of type "integer"; it is "two"')
-    _, document = said(*ask)
-    assert document["error"]["message"] == ("result-refused: the value breaks the schema at /properties/a/items/type")
+    error = casemate_here(*ask, "--debug", "--json").error
+    assert error["message"] == ('result-refused: $.a[1]: the value is not of type "integer"; it is "two"')
+    error = casemate_here(*ask, "--json").error
+    assert error["message"] == ("result-refused: the value breaks the schema at /properties/a/items/type")
 
 
 def test_in_production_a_caller_learns_none_of_it(ask: list[object], folder: Path, tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text('{"wait": 0, "fail": true}')
-    _, document = said(*ask)
-    assert document["error"]["message"] == (
-        "guest-error: the function threw an exception; a debug enclave would tell which"
-    )
-    assert "casemate run --debug DIR" in document["error"]["next"]
-    assert "console" not in document["error"]
+    error = casemate_here(*ask, "--json").error
+    assert error["message"] == ("guest-error: the function threw an exception; a debug enclave would tell which")
+    assert "casemate run --debug DIR" in error["next"]
+    assert "console" not in error
     assert (folder / "casemate.lock").exists()
 
 
@@ -183,7 +185,6 @@ def test_in_production_a_caller_learns_none_of_it(ask: list[object], folder: Pat
 def test_an_image_cannot_be_run_as_a_debug_copy(ask: list[object], tmp_path: Path) -> None:
     (tmp_path / "input.json").write_text("{}")
     (tmp_path / "f.sgxs").write_bytes(b"")
-    with casemate("run", tmp_path / "f.sgxs", *ask[2:], "--debug") as process:
-        _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == ExitCode.USAGE
-    assert "the folder that it was" in err
+    told = casemate_here("run", tmp_path / "f.sgxs", *ask[2:], "--debug")
+    assert told.code == ExitCode.USAGE
+    assert "the folder that it was" in told.err

@@ -336,17 +336,11 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(scope="module")
-def developer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of settings; making the key in it takes a second."""
-    return tmp_path_factory.mktemp("config")
-
-
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_with_what_to_do_and_that_works(
-    name: str, machine: LocalMachine, developer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, machine: LocalMachine, developer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer_home))
     monkeypatch.setenv("COLUMNS", "200")
     measure_once(monkeypatch)
     mistake, folder = MISTAKES[name], tmp_path / name.replace(" ", "-")

@@ -163,6 +163,16 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture(scope="session")
+def developer_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An XDG_CONFIG_HOME for commands whose developer may be the same: making the key in it takes a second."""
+    folder = tmp_path_factory.mktemp("developer")
+    place = folder / "casemate" / "developer.pem"
+    place.parent.mkdir()
+    load_or_create_key(place)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMachine]:
     """One machine for all tests of this process that leave it as they found it."""
     with local_machine(tmp_path_factory.mktemp("machine"), seed=SEED) as running:
