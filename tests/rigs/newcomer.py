@@ -113,7 +113,10 @@ def machine_of(
     command = (ann.python, "-I", "-m", "casemate", "up", "--json", *place, *words)
     with ann.command(*command, first=first) as machine:
         assert machine.stdout is not None
-        assert machine.stdout.readline(), machine.communicate()[1]
+        said = ""
+        while not said.endswith("\n}\n") and (line := machine.stdout.readline()):
+            said += line
+        assert '"state"' in said, (said, machine.communicate()[1])
         yield
         ann.does("down", "--now", *place)
         machine.communicate(timeout=TIME)

@@ -51,7 +51,8 @@ def _enter_as_user(refused: UnavailableError, inside: Callable[[], None] | None)
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
-    except OSError as error:
+    except OSError as error:  # AppArmor and others let a process in, and refuse it what it needs there
+        linux.drop_capabilities()
         raise UnavailableError(f"id map of the user namespace: {os_error_text(error)}") from None
     if inside is not None:
         inside()

@@ -1,5 +1,6 @@
 """Namespaces, user id, limits, privileges, and the life line: each in a child."""
 
+import errno
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ import pytest
 from tests.rigs.sandbox_children import NOBODY, Run, run_child
 
 from casemate.process.hardening import forbid_dumps
+from casemate.sandbox.errors import UnavailableError
 from casemate.sandbox.namespaces import enter_namespaces
 from casemate.sandbox.privileges import FIRST_UID, refuse_new_privileges, take_own_uid
 from casemate.sandbox.rlimits import Limits, limit_data, set_limits
@@ -56,6 +58,32 @@ def test_namespaces_leave_no_capabilities_to_an_ordinary_user() -> None:
     if said.startswith("UnavailableError"):
         pytest.skip(said)
     assert said == f"{NOBODY} {'0' * 16} {'0' * 16}"
+
+
+@linux_only
+@root_only
+def test_a_user_namespace_without_an_id_map_leaves_no_capabilities_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under AppArmor's rule of Ubuntu 24.04, which lets a process into one, and refuses it what it needs there."""
+    real = Path.write_text
+
+    def refused(path: Path, text: str) -> int:
+        if path.name == "uid_map":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return real(path, text)
+
+    monkeypatch.setattr(Path, "write_text", refused)
+
+    def body() -> str:
+        try:
+            enter_namespaces()
+        except UnavailableError as error:
+            return f"{error}: {status_of('CapEff')} {status_of('CapPrm')}"
+        return "entered"
+
+    said = run_child(body, user=NOBODY).said
+    if said.startswith("unshare"):
+        pytest.skip(said)
+    assert said == f"id map of the user namespace: Operation not permitted: {'0' * 16} {'0' * 16}"
 
 
 @linux_only
