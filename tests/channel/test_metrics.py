@@ -8,7 +8,7 @@ from tests.rigs.channel.rig import MANIFEST, Rig, seal
 from tests.rigs.channel.state import STATEFUL
 from tests.rigs.channel.steps import Steps
 
-from casemate.client.errors import FunctionRefusedError
+from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError
 from casemate.enclave.entry import usage
 from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.message import encode_message
@@ -86,6 +86,49 @@ def test_a_refusal_has_metrics_too() -> None:
         assert (caught.value.metrics.cold, caught.value.metrics.bytes_out) == (True, len(b"null"))
 
 
+def test_a_call_that_fails_has_metrics_where_a_guest_was_given_it() -> None:
+    def fails(called: Called) -> None:
+        time.sleep(0.05)
+        called.throws("Error", "no")
+
+    with Rig(manifest=REFUSING, script=fails) as rig:
+        session = rig.attest()
+        with pytest.raises(EnclaveRefusedError, match="guest-error") as thrown:
+            rig.call(session, "any", None)
+        assert thrown.value.metrics is not None
+        assert thrown.value.metrics.cold
+        assert thrown.value.metrics.wall_us >= 50_000
+        assert thrown.value.metrics.bytes_out == 0
+        rig.script = lambda called: called.returns(b"no JSON")
+        with pytest.raises(EnclaveRefusedError, match="result-refused") as refused:
+            rig.call(session, "any", None)
+        assert refused.value.metrics is not None
+        with pytest.raises(EnclaveRefusedError, match="entry-unknown") as unknown:
+            rig.call(session, "none", None)
+        assert unknown.value.metrics is None
+
+
+def test_a_stream_that_fails_tells_what_all_its_steps_used() -> None:
+    def flows(called: Called) -> None:
+        time.sleep(0.02)
+        if called.kind == FrameKind.CHUNK:
+            called.throws("Error", "no")
+        else:
+            called.pauses(b"four")
+
+    with Rig(manifest=STATEFUL, script=flows) as rig:
+        steps = Steps(lambda envelope: rig.enter(envelope).sealed, rig.attest(), "flow")
+        steps.open(None)
+        with pytest.raises(EnclaveRefusedError, match="guest-error") as failed:
+            steps.chunk(b"piece")
+        assert failed.value.metrics is not None
+        assert failed.value.metrics.wall_us >= 40_000
+        assert failed.value.metrics.bytes_out == len(b"four")
+        with pytest.raises(EnclaveRefusedError, match="stream-unknown") as gone:
+            steps.chunk(b"piece")
+        assert gone.value.metrics is None
+
+
 def test_receipts_have_them_where_the_manifest_says_so() -> None:
     manifest = f"{REFUSING}\n[receipt]\nmetrics = true\n"
     with Rig(manifest=manifest, script=lambda called: called.returns(b"7")) as rig:
@@ -120,7 +163,7 @@ def test_the_host_is_told_rounded_sums_once_a_second(monkeypatch: pytest.MonkeyP
         rig.attest()
         (told,) = rig.used
         (of_any,) = told.entries
-        assert (of_any.entry, of_any.calls, of_any.cold, of_any.ocalls) == ("any", 5, 1, 0)
+        assert (of_any.entry, of_any.calls, of_any.cold, of_any.ocalls) == ("any", 6, 1, 0)  # failed ones, too
         assert (of_any.cpu_ms, of_any.peak_mib) == (0, 0)
         time.sleep(0.5)
         rig.attest()

@@ -120,12 +120,16 @@ def _message(error: CasemateError | OSError) -> str:
 
 def _details(error: Exception) -> dict[str, object]:
     """The error's rule, code, field, got, want and so on, for programs."""
-    from casemate.client.errors import FunctionRefusedError
+    from casemate.cli.metrics_text import metrics_document
+    from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError
 
+    used: dict[str, object] = {}
+    if isinstance(error, EnclaveRefusedError | FunctionRefusedError) and error.metrics is not None:
+        used["metrics"] = metrics_document(error.metrics)
     if isinstance(error, FaultError):
-        return {"code": str(error.fault.code)}
+        return {"code": str(error.fault.code)} | used
     if isinstance(error, FunctionRefusedError):
-        return {"code": error.code, "reason": error.reason, "details": error.details}
+        return {"code": error.code, "reason": error.reason, "details": error.details} | used
     found = {name: getattr(error, name, None) for name in _DETAILS}
     details: dict[str, object] = {name: str(value) for name, value in found.items() if value is not None}
     refusals = getattr(error, "refusals", ())

@@ -1,8 +1,15 @@
 """What a call used as text for people and as JSON."""
 
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from casemate.wire.protocol.call import CallMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
 
 _UNTOLD = "not told by that operating system"
 
@@ -21,3 +28,17 @@ def metrics_facts(metrics: CallMetrics) -> list[tuple[str, str]]:
         ("out", f"{metrics.bytes_out} bytes"),
         ("OCALLs", str(metrics.ocalls)),
     ]
+
+
+@contextmanager
+def metrics_of_failure(console: "Console", *, wanted: bool) -> "Iterator[None]":
+    """Shows what a call has used that the block makes and that is refused, where the caller ``wanted`` to see it."""
+    from casemate.cli.output import facts
+    from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError
+
+    try:
+        yield
+    except (EnclaveRefusedError, FunctionRefusedError) as error:
+        if wanted and error.metrics is not None:
+            facts(console, metrics_facts(error.metrics))
+        raise

@@ -201,7 +201,7 @@ class PendingCall:
         if isinstance(said, wanted):  # 2
             return said
         if isinstance(said, CallFailed):
-            raise EnclaveRefusedError(said.fault)
+            raise EnclaveRefusedError(said.fault, said.metrics)
         raise ResponseRefusedError(f"the response holds {type(said).__name__}")
 
     def result(self, said: CallResult | CallRefused, *, committed_input: bytes, committed_output: bytes) -> Result:

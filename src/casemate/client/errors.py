@@ -31,7 +31,17 @@ class SessionForkedError(CasemateError):
 
 
 class EnclaveRefusedError(FaultError):
-    """The appraised enclave itself refuses this call: the refusal was sealed to it."""
+    """The appraised enclave itself refuses this call: the refusal was sealed to it.
+
+    Args:
+        fault: says why.
+        metrics: what the call had used by then, as the enclave measured it; None where no guest was given it, and over
+            RA-TLS.
+    """
+
+    def __init__(self, fault: Fault, metrics: CallMetrics | None = None) -> None:
+        super().__init__(fault)
+        self.metrics = metrics
 
 
 class FunctionRefusedError(CasemateError):

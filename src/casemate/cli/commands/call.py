@@ -85,6 +85,7 @@ def call(
     from casemate.cli.calling import attest_and_call, read_question, show
     from casemate.cli.endpoints import EndpointOptions, endpoint_of, launched
     from casemate.cli.images import image_of
+    from casemate.cli.metrics_text import metrics_of_failure
     from casemate.cli.own_machine import enclave_number
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
@@ -106,7 +107,8 @@ def call(
             with progress.step("launching", "launch") as found:
                 number = stack.enter_context(launched(endpoint, client, image, tee))
                 found.append(f"enclave {number}")
-        answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
+        with metrics_of_failure(progress.console, wanted=metrics and not as_json):
+            answered = attest_and_call(client, number, demands, question, entry=entry, progress=progress)
         show(screen, answered, question, progress, f"{said}; gives up: {weaknesses(demands)}", with_metrics=metrics)
 
 

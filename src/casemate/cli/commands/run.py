@@ -13,6 +13,7 @@ import typer
 from casemate.cli.group import report
 from casemate.cli.handlers_log import HandlersLog
 from casemate.cli.images import build_time, developer_key, image_of, is_source, lock, source_manifest
+from casemate.cli.metrics_text import metrics_of_failure
 from casemate.cli.options import (
     FLAG,
     CallerFile,
@@ -137,6 +138,7 @@ def run(
                 number = stack.enter_context(launched(LocalEndpoint(machine), client, image, tee))
                 found.append(f"enclave {number}")
             with (
+                metrics_of_failure(progress.console, wanted=metrics and not as_json),
                 _told_by_handlers(log, screen),
                 followed(LocalEndpoint(machine), number, console) if is_debug(image) else nullcontext(),
             ):

@@ -23,6 +23,7 @@ from casemate.cli.images import MANIFEST
 from casemate.cli.log_reader import Console
 from casemate.cli.output import Screen, printable
 from casemate.client.caller_keys import CallerKey
+from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError
 from casemate.images.functions.folder import measured_files
 from casemate.wire.encodings.json_text import parse_json
 from casemate.wire.errors import CasemateError
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from casemate.client.local import LocalMachine
     from casemate.client.sync import Enclave
     from casemate.images.keys import DeveloperKey
+    from casemate.wire.protocol.call import CallMetrics
     from casemate.wire.protocol.manifest import EntryPoint, Manifest
 
 CHANGED, HANDLERS, AGAIN, ANOTHER, QUIT = "changed", "handlers", "again", "another", "quit"
@@ -303,9 +305,7 @@ class DevSession:
         sys.stdout.write(printable(json.dumps(gave.result.value, indent=2, ensure_ascii=False)) + "\n")
         sys.stdout.flush()
         shown = f", {document['input']}" if document["input"] else ""
-        said = [f"{took * 1000:.1f} ms"]
-        said += [] if used.cpu_us is None else [f"{used.cpu_us / 1000:.1f} ms of CPU"]
-        said += [] if used.peak_kib is None else [f"{used.peak_kib / 1024:.1f} MiB of memory at most"]
+        said = [f"{took * 1000:.1f} ms", *_used(used)]
         said += [] if gave.stream is None else [f"{gave.sent} bytes in, {len(gave.stream)} out"]
         said.append(f"{since_change * 1000:.0f} ms since the change or key")
         self._screen.note(f"{entry.name}{shown}: {', '.join(said)}", style="dim")
@@ -348,13 +348,22 @@ class DevSession:
         told = debug_report(error, self._folder, [])
         if self._screen.as_json:
             self._say({"event": "error", **told.document()})
-        else:
-            report(told, as_json=False)
+            return
+        report(told, as_json=False)
+        if isinstance(error, EnclaveRefusedError | FunctionRefusedError) and error.metrics is not None:
+            words = [f"{error.metrics.wall_us / 1000:.1f} ms", *_used(error.metrics)]
+            self._screen.note(f"the call used {', '.join(words)}", style="dim")
 
     def _say(self, document: dict[str, object]) -> None:
         if self._screen.as_json:
             sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()
+
+
+def _used(metrics: "CallMetrics") -> list[str]:
+    """What a call used beside its time."""
+    said = [] if metrics.cpu_us is None else [f"{metrics.cpu_us / 1000:.1f} ms of CPU"]
+    return said + ([] if metrics.peak_kib is None else [f"{metrics.peak_kib / 1024:.1f} MiB of memory at most"])
 
 
 def _entry(manifest: "Manifest", wanted: str | None) -> "EntryPoint":

@@ -1,8 +1,12 @@
 """What a function makes of a call, before it is sealed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from casemate.enclave.guest.meter import Meter
 from casemate.wire.protocol.call import CallMetrics, Refusal, StateMark
+from casemate.wire.protocol.faults import Fault, FaultError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,27 @@ class Answer:
     state: StateMark | None
     """Where in its history the sealed state stood; None where the call touched none."""
     metrics: CallMetrics
+
+
+class FailedCallError(FaultError):
+    """A call is refused that a guest was given: with what it has used until then."""
+
+    def __init__(self, fault: Fault, metrics: CallMetrics) -> None:
+        super().__init__(fault)
+        self.metrics = metrics
+
+
+@contextmanager
+def measured(meter: Meter) -> Iterator[None]:
+    """Has each refusal that the block raises tell what the call has used.
+
+    Raises:
+        FailedCallError: instead of any other :class:`FaultError`.
+    """
+    try:
+        yield
+    except FaultError as error:
+        raise FailedCallError(error.fault, meter.metrics()) from None
 
 
 def put_out(said: bytes | Refusal) -> bytes:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Hashable
 
 from casemate.enclave.boot import Program
-from casemate.enclave.entry.answer import Answer, committed, put_out
+from casemate.enclave.entry.answer import Answer, committed, measured, put_out
 from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.interface_checks import check_arguments, check_said, declared_entry
 from casemate.enclave.entry.open_streams import StreamOwner
@@ -103,19 +103,20 @@ class Calls:
         try:
             deadline = time.monotonic() + seconds
             services = CallServices(self._services)
-            try:
-                with services.meter.working(place.guest):
-                    told = await place.guest.call(
-                        entry.name,
-                        checked,
-                        shown,
-                        ask=lambda asked: services.answer(asked, deadline),
-                        deadline=deadline,
-                    )
-            finally:
-                self._peers.guests.release(place)
-            said = check_said(told, entry, self._manifest, self._schemas)
-            mark = await services.conclude(said, deadline)  # nothing that can still be refused comes after this
+            with measured(services.meter):
+                try:
+                    with services.meter.working(place.guest):
+                        told = await place.guest.call(
+                            entry.name,
+                            checked,
+                            shown,
+                            ask=lambda asked: services.answer(asked, deadline),
+                            deadline=deadline,
+                        )
+                finally:
+                    self._peers.guests.release(place)
+                said = check_said(told, entry, self._manifest, self._schemas)
+                mark = await services.conclude(said, deadline)  # nothing that can still be refused comes after this
         finally:
             self._turns.give_back()
         services.meter.put_out(put_out(said))

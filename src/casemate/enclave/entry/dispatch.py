@@ -1,10 +1,11 @@
 """Answers entries, many at a time, for a host that the enclave does not trust."""
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 from casemate.enclave.boot import Program
 from casemate.enclave.chip.leaf import Leaf
-from casemate.enclave.entry.answer import Answer
+from casemate.enclave.entry.answer import Answer, FailedCallError
 from casemate.enclave.entry.caller_identity import proved_key
 from casemate.enclave.entry.calls import Calls
 from casemate.enclave.entry.channel import OpenedRequest, open_request
@@ -125,7 +126,8 @@ class Service:
             case Enter(envelope):
                 return await self._enter_sealed(envelope)
             case PlainEnter(name, arguments):
-                answer = await self._calls.plain_call(name, arguments)
+                with self._failures_used(name):
+                    answer = await self._calls.plain_call(name, arguments)
                 self._usage.add(name, answer.metrics)
                 return _plain_reply(answer.said)
             case TlsPrepare() | TlsInstall() | TlsBytes():
@@ -134,9 +136,19 @@ class Service:
 
     async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
         """A call over RA-TLS: see :meth:`Calls.call`."""
-        answer = await self._calls.call(name, arguments, public_key, party)
+        with self._failures_used(OF_TLS):
+            answer = await self._calls.call(name, arguments, public_key, party)
         self._usage.add(OF_TLS, answer.metrics)
         return answer
+
+    @contextmanager
+    def _failures_used(self, entry: str) -> Iterator[None]:
+        """Notes what a call has used that the block makes and that fails."""
+        try:
+            yield
+        except FailedCallError as error:
+            self._usage.add(entry, error.metrics)
+            raise
 
     async def _answer_challenge(self, challenge: Challenge) -> ChallengeAnswer:
         """A report over all that a relying party must know before it seals anything, and a new session."""
@@ -148,7 +160,10 @@ class Service:
     async def _enter_sealed(self, envelope: Envelope) -> Left:
         opened = open_request(envelope, self._keys, self._sessions)
         try:
-            response: Response | CallFailed = await self._call(opened)
+            with self._failures_used(opened.binding.entry):
+                response: Response | CallFailed = await self._call(opened)
+        except FailedCallError as error:
+            response = CallFailed(error.fault, error.metrics)
         except FaultError as error:
             response = CallFailed(error.fault)
         except (PeerGoneError, TimedOutError):

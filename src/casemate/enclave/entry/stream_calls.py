@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from casemate.enclave.entry.answer import Answer, committed, put_out
+from casemate.enclave.entry.answer import Answer, committed, measured, put_out
 from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.interface_checks import check_arguments, check_said, declared_entry
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
@@ -94,18 +94,19 @@ class StreamCalls:
         try:
             deadline = time.monotonic() + self._time_limit
             stream.input.pass_on(piece)
-            try:
-                with stream.services.meter.working(stream.place.guest):
-                    said = await stream.place.guest.step(
-                        stream.in_guest,
-                        _GUEST_KINDS[step.kind],
-                        piece,
-                        ask=lambda asked: stream.services.answer(asked, deadline),
-                        deadline=deadline,
-                    )
-            finally:
-                guests.release(stream.place)
-            return await self._said(step.stream, stream, said, deadline)
+            with measured(stream.services.meter):
+                try:
+                    with stream.services.meter.working(stream.place.guest):
+                        said = await stream.place.guest.step(
+                            stream.in_guest,
+                            _GUEST_KINDS[step.kind],
+                            piece,
+                            ask=lambda asked: stream.services.answer(asked, deadline),
+                            deadline=deadline,
+                        )
+                finally:
+                    guests.release(stream.place)
+                return await self._said(step.stream, stream, said, deadline)
         finally:
             self._turns.give_back()
 
@@ -157,19 +158,20 @@ class StreamCalls:
             raise
         try:
             deadline = time.monotonic() + seconds
-            try:
-                with stream.services.meter.working(stream.place.guest):
-                    said = await stream.place.guest.open(
-                        stream.in_guest,
-                        stream.entry.name,
-                        arguments,
-                        caller,
-                        ask=lambda asked: stream.services.answer(asked, deadline),
-                        deadline=deadline,
-                    )
-            finally:
-                guests.release(stream.place)
-            return await self._said(number, stream, said, deadline)
+            with measured(stream.services.meter):
+                try:
+                    with stream.services.meter.working(stream.place.guest):
+                        said = await stream.place.guest.open(
+                            stream.in_guest,
+                            stream.entry.name,
+                            arguments,
+                            caller,
+                            ask=lambda asked: stream.services.answer(asked, deadline),
+                            deadline=deadline,
+                        )
+                finally:
+                    guests.release(stream.place)
+                return await self._said(number, stream, said, deadline)
         finally:
             self._turns.give_back()
 

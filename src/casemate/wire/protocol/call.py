@@ -425,3 +425,5 @@ class CallFailed:
     """The plaintext of a response in which the enclave refuses; only the caller can read the reason."""
 
     fault: Fault
+    metrics: CallMetrics | None = None
+    """What the call used until then; of a stream, all its steps together. None where no guest was given it."""
