@@ -256,6 +256,25 @@ def test_what_a_stream_does_in_the_turns_of_others_waits_for_its_own(kind: Kind,
 
 
 @each({
+    JAVASCRIPT: "const c = chunks.next(); await new Promise((d) => setTimeout(d, 1)); throw new Error('late');",
+    ASYNC_PYTHON: "c = asyncio.ensure_future(anext(chunks))\nawait asyncio.sleep(0.001)\nraise OSError('late')\nyield",
+})  # fmt: skip
+def test_a_failure_ends_its_own_stream_whosever_turn_it_is(kind: Kind, body: str) -> None:
+    more = "await asyncio.sleep(0.03)\nreturn x"
+    if kind is JAVASCRIPT:
+        more = "return new Promise((d) => setTimeout(() => d(x), 30));"
+    with streams(kind, body, more=more) as talk:
+        stream = Stream(talk)
+        said = stream.open()
+        if said == HUNGRY:
+            assert talk.call(7, "other") == Returned(b"7")
+            said = stream.chunk(b"x")
+        assert isinstance(said, Failed)
+        assert said.message == "late"
+        assert talk.call(7, "other") == Returned(b"7")
+
+
+@each({
     JAVASCRIPT: "for await (const c of chunks) { for (let i = 0; i < 99; i++) console.log(i); yield c; }",
     **in_python("for c in chunks:\n    for i in range(99 * len(c)): print(i)\n    yield c"),
 })  # fmt: skip

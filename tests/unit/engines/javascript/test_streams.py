@@ -89,17 +89,6 @@ def test_a_stream_must_be_an_asynchronous_generator() -> None:
             assert said == Failed(Code.GUEST_ERROR, "TypeError", "main is a stream, so it must be an async function*")
 
 
-def test_a_failure_in_the_turn_of_another_is_told_in_the_stream_s_own() -> None:
-    with javascript_streams(
-        "const c = chunks.next(); await new Promise((d) => setTimeout(d, 1)); throw new Error('late');",
-        "return new Promise((d) => setTimeout(() => d(x), 30));",
-    ) as talk:
-        stream = Stream(talk)
-        assert stream.open() == HUNGRY
-        assert talk.call(7, "other") == Returned(b"7")
-        assert refused(stream.chunk(b"x"), Code.GUEST_ERROR)
-
-
 def test_many_times_its_memory_passes_through_a_guest() -> None:
     with javascript_streams(ECHO[Kind.JAVASCRIPT]) as talk:
         stream, piece = Stream(talk), os.urandom(MAX_CHUNK)
