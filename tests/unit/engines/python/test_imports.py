@@ -1,6 +1,7 @@
 """What a Python program can import, and what a module of it finds."""
 
 import pkgutil
+import struct
 from typing import Any
 
 import cryptography
@@ -48,6 +49,30 @@ def test_modules_are_found_in_the_image(files: dict[str, str], source: str, valu
     with guest() as talk:
         assert talk.load(program(*others, main(source))) == Loaded()
         assert talk.value() == value
+
+
+def zone(hours: int, name: str) -> bytes:
+    """A file of a time zone without changes (TZif, RFC 9636)."""
+    sizes = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, len(name) + 1)
+    block = sizes + struct.pack(">lbb", hours * 3600, 0, 0) + name.encode() + b"\0"
+    return block + block + f"\n{name}-{hours}\n".encode()
+
+
+def test_time_zones_are_those_of_a_tzdata_that_the_image_brings() -> None:
+    source = """
+import datetime, zoneinfo
+def main(name, c):
+    return datetime.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo(name)).isoformat()
+"""
+    folders = ("tzdata", "tzdata/zoneinfo", "tzdata/zoneinfo/Europe")
+    packages = [Module(f"guest/{folder}/__init__.py", b"") for folder in folders]
+    with guest() as talk:
+        berlin = Module("guest/tzdata/zoneinfo/Europe/Berlin", zone(2, "CEST"))
+        assert talk.load(program(*packages, berlin, main(source))) == Loaded()
+        assert talk.value("Europe/Berlin") == "2026-07-01T00:00:00+02:00"
+        said = talk.call("Europe/Oslo")
+        assert isinstance(said, Failed)
+        assert said.name == "ZoneInfoNotFoundError"
 
 
 def test_a_main_module_may_lie_in_a_folder() -> None:
