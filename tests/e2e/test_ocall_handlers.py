@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.rigs.command_line import casemate_here, measure_once
 from tests.rigs.docs.markdown import ROOT
-from tests.rigs.served_commands import said
 from tests.rigs.workshop import ANYTHING_OUT, SEED, Workshop, exact_policy
 
 from casemate.client import Client, Enclave, connect
@@ -113,14 +113,13 @@ def test_what_goes_wrong_is_the_operators_to_know(
 
 def test_the_machines_log_is_shown_with_that_of_its_handlers(enclave: Enclave, operated: LocalMachine) -> None:
     asked(enclave, "rates", "gbp")
-    code, document = said("logs", "--state", operated.state)
-    assert code == 0
+    document = casemate_here("logs", "--state", operated.state, "--json").json
     told = [entry["text"] for entry in document["entries"] if entry["source"] == "ocalls"]
     assert told[-1] == "    KeyError: 'gbp'"
     assert any(text.startswith(f"OCALL rates of enclave {enclave.number} ") for text in told)
     assert not [text for text in told if "answers" in text]
     assert document["entries"] == sorted(document["entries"], key=lambda entry: str(entry["at"]))
-    _, document = said("logs", enclave.number, "--state", operated.state)
+    document = casemate_here("logs", enclave.number, "--state", operated.state, "--json").json
     assert {entry["source"] for entry in document["entries"]} == {"enclave"}
 
 
@@ -134,10 +133,14 @@ def test_a_machine_whose_handlers_do_not_load_does_not_start(tmp_path: Path) -> 
         pass
 
 
-def test_the_starters_ocall_is_refused_without_its_handlers_and_answered_with_them(tmp_path: Path) -> None:
+def test_the_starters_ocall_is_refused_without_its_handlers_and_answered_with_them(
+    machine: LocalMachine, developer_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the command advises where a host has no answer is done, with what `casemate init` has written."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer_home))
+    measure_once(monkeypatch)
     folder = tmp_path / "rating"
-    assert said("init", folder)[0] == 0
+    assert casemate_here("init", folder).code == 0
     manifest, main = folder / "casemate.toml", folder / "guest" / "main.js"
     text = manifest.read_text()
     start = text.index("# [ocall.minimum_length]")
@@ -146,9 +149,9 @@ def test_the_starters_ocall_is_refused_without_its_handlers_and_answered_with_th
     asking = '// const longEnough = input.password.length >= context.ocall("minimum_length", null); // see handlers.py'
     assert asking in main.read_text()
     main.write_text(main.read_text().replace(asking, asking.removeprefix("// ")))
-    words = ("run", folder, "--input", folder / "input.json", "--state", tmp_path / "state")
-    code, refused = said(*words)
-    assert (code, refused["error"]["code"]) == (4, "ocall-refused")
-    assert "`--ocalls FILE` of `casemate up` and `casemate run`" in refused["error"]["next"]
-    code, answered = said(*words, "--ocalls", folder / "handlers.py")
-    assert (code, answered["result"]["verdict"]) == (0, "strong")
+    words = ("run", folder, "--input", folder / "input.json", "--json", "--state")
+    refused = casemate_here(*words, machine.state, "--seed", SEED)
+    assert (refused.code, refused.error["code"]) == (4, "ocall-refused")
+    assert "`--ocalls FILE` of `casemate up` and `casemate run`" in refused.error["next"]
+    answered = casemate_here(*words, tmp_path / "state", "--ocalls", folder / "handlers.py")
+    assert (answered.code, answered.json["result"]["verdict"]) == (0, "strong")

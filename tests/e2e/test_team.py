@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +47,8 @@ class Member(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> tuple[Member, Member]:
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Member, Member]]:
+    """Each with a machine that runs."""
     other = next(other_interpreters(), None)
     if other is None:
         missing(f"no second build of Python 3.{sys.version_info.minor} on this computer")
@@ -55,7 +57,14 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> tuple[Member, Member]:
     homes = [folder / "mine", folder / "theirs"]
     for home in homes:
         home.mkdir()
-    return Member(Path(sys.executable), homes[0]), Member(python, homes[1])
+    members = Member(Path(sys.executable), homes[0]), Member(python, homes[1])
+    try:
+        for member in members:
+            member.said("up", "--no-gateway", "--detach")
+        yield members
+    finally:
+        for member in members:
+            member.said("down", "--now")
 
 
 @pytest.mark.parametrize("engine", ["javascript", "python"])
