@@ -145,6 +145,14 @@ def test_an_enclave_s_image_is_no_vm_s_firmware_and_is_launched_as_a_guest(newco
     ann.does("destroy", json.loads(ann.does(*launch, *option.split(), "--json").out)["enclave"])
 
 
+def test_assembly_is_no_firmware_and_a_page_says_how_it_becomes_one(newcomer: Newcomer, hello: Path) -> None:
+    newcomer.writes(hello, {"mine.s": "main: hlt\n"})
+    told = newcomer.casemate("vm", "launch", hello / "mine.s")
+    assert told.code == ExitCode.INPUT
+    (command,) = typed(told)
+    assert "build_firmware" in newcomer.does(*command).out
+
+
 def test_a_machine_without_a_seed_is_used_without_one(newcomer: Newcomer, hello: Path) -> None:
     run = ("run", hello, "--input", hello / "input.json", "-q")
     told = newcomer.casemate(*run, "--seed", "x")

@@ -1,6 +1,7 @@
 """Python functions in enclaves: launched, called, kept apart, and ended, with the bootstrap that comes along."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def main(input, context):
 """
 
 
+TRIES = 4
+"""A busy computer may not let a guest say where it is in the time that there is for it."""
 LOUD = """def loud(*_):
         for descriptor in range(3, 32):
             try: os.write(descriptor, bytes(99))
@@ -125,10 +128,17 @@ def test_a_debug_enclave_says_where_a_call_was_whose_time_is_up(
     )
     number = client.launch(image)
     session = client.attest(number, exact_policy(machine, image, debug=True))
-    before = time.monotonic()
-    with pytest.raises(EnclaveRefusedError, match=rf"time limit{where}\Z"):
-        session.call("main", 0, caller=ALICE)
-    assert time.monotonic() - before < 2 + 0.5 + late()
+    said = ""
+    for _ in range(TRIES):
+        before = time.monotonic()
+        with pytest.raises(EnclaveRefusedError) as refused:
+            session.call("main", 0, caller=ALICE)
+        assert time.monotonic() - before < 1 + 0.5 + late()
+        said = str(refused.value)
+        if re.search(rf"time limit{where}\Z", said):
+            break
+    else:
+        pytest.fail(said)
     client.destroy(number)
 
 

@@ -18,7 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.rigs.command_line import casemate_here
 
+from casemate.cli.errors import ExitCode
 from casemate.client import Client, HostRefusedError, RoleRefusedError, aio, connect
 from casemate.client.vm.sync import Budget
 from casemate.host.vm.vm_table import MAX_VMS
@@ -306,7 +308,9 @@ def test_an_endless_console_holds_nobody_up(served: Served, web: httpx.Client, c
     assert 100 <= len(client.vms.console(made.vm).content) - before < 400
 
 
-def test_only_so_many_vms_and_room_again(web: httpx.Client, client: Client) -> None:
+def test_only_so_many_vms_and_room_again(
+    web: httpx.Client, client: Client, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[VmIs] = []
     while len(made) < MAX_VMS:
         made.append(client.vms.launch(replace(HELLO, memory_mib=4)))
@@ -317,6 +321,16 @@ def test_only_so_many_vms_and_room_again(web: httpx.Client, client: Client) -> N
     assert refused(answer) == (429, "busy")
     client.vms.destroy(made[0].vm)
     asked(web, "/vm/launch", {})
+
+    monkeypatch.setenv("CASEMATE_URL", served.url)
+    monkeypatch.setenv("CASEMATE_TOKEN", served.token)
+    launch = ("vm", "launch", "hello", "--memory", 4, "--json")
+    told = casemate_here(*launch)
+    assert told.code == ExitCode.CALL_FAILED
+    listed, destroyed = (words.split() for words in re.findall(r"`casemate ([^`]+)`", told.error["next"]))
+    shown = casemate_here(*listed, "--json")
+    casemate_here(*(shown.json["vms"][-1]["vm"] if word == "N" else word for word in destroyed))
+    assert casemate_here(*launch).code == ExitCode.OK
 
 
 def test_launches_at_once_do_not_get_past_the_limit(served: Served, client: Client) -> None:

@@ -362,7 +362,7 @@ EXEMPT: dict[str, str] = {
     "report snp.guest-policy": _LOOK,
     "code launch-refused": _LOOK,
     "code launch-refused: runtime-lock": "as StaleLockError: the same command",
-    "code busy: VMs are there already": _MACHINE,
+    "code busy: VMs are there already": "tests/e2e/test_vms_elsewhere.py follows it",
     "code busy: enclaves are there already": _MACHINE,
     "code guest-error: a debug enclave would tell which": _DEBUG,
     "code result-refused: the value breaks the schema at": _DEBUG,

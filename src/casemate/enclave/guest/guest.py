@@ -52,8 +52,9 @@ CAUSE_TIME = 2.0
 the guest when it is asked, so it answers as soon as it gets to run: within some tenths of a second on a busy machine. A
 guest cannot make the wait longer."""
 
-WHERE_TIME = 0.2
-"""Longest wait (seconds) for a guest of a debug enclave to say where it is, once its time is up."""
+WHERE_TIME = 0.4
+"""Longest wait (seconds) for a guest of a debug enclave to say where it is, once its time is up. The spawner, which
+ends guests of enclaves that hang, comes later."""
 
 Ask = Callable[[Asked | Wanted], Awaitable[bytes]]
 """Answers what the guest asks: JSON, or nothing where there is no value; or :class:`FaultError`."""
