@@ -1,10 +1,12 @@
-"""The slowest calls of enclaves beside which another one's Python guests are hostile, and without."""
+"""The slowest calls of enclaves beside which another one's guests are hostile, and without."""
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.calls import at_99
 from bench.figures import Row
@@ -12,38 +14,35 @@ from bench.lab import ARGUMENTS, ENTRY, Lab, built, policy_for
 from bench.processes import settled
 from bench.python import JAVASCRIPT, PYTHON, arrangement, python_or_why_not
 from casemate.client import Client, Enclave, EnclaveRefusedError, connect
-from casemate.testing.hostile_guests import HostileGuest
+from casemate.testing.hostile_guests import HOSTILE_GUESTS, HostileGuest
 from casemate.testing.hostile_python import HOSTILE_PYTHON
 
-HOSTILE = ("endless loop", "a list that grows", "page tables (raw)", "endless printing", "os._exit", "a fork bomb")
-"""One of each kind: time, memory, memory of the kernel's, output, deaths one after the other, processes."""
+_MAIN = {PYTHON: "main.py", JAVASCRIPT: "main.js"}
+_CASES = {PYTHON: HOSTILE_PYTHON, JAVASCRIPT: HOSTILE_GUESTS}
+HOSTILE = tuple(
+    (engine, next(guest for guest in _CASES[engine] if guest.name == name))
+    for engine, names in {
+        PYTHON: (
+            "endless loop",
+            "a list that grows",
+            "page tables (raw)",
+            "endless printing",
+            "os._exit",
+            "a fork bomb",
+        ),
+        JAVASCRIPT: ("endless loop", "ArrayBuffer bomb"),
+    }.items()
+    for name in names
+)
+"""One of each kind: time, memory, memory of the kernel's, output, deaths one after the other, processes. What ends a
+JavaScript guest costs the start of an engine, so there both are deaths as well."""
+
+_Case = tuple[str, HostileGuest]
 
 ALONE = "the same calls, alone"
 _TIME_MS = 500
 _STARTED = 0.6
 """Seconds of hostile calls before those beside them are timed."""
-
-_MANIFEST = f"""
-[enclave]
-name = "hostile"
-product_id = 1
-security_version = 1
-debug = false
-engine = "python"
-main = "guest/main.py"
-permissions = ["random", "now", "log"]
-isolation = "shared"
-
-[limits]
-memory_mib = 64
-time_ms = {_TIME_MS}
-output_kib = 256
-
-[entry.main]
-input = {{}}
-output = {{ type = "null" }}
-callers = "anyone"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +69,60 @@ def neighbours(lab: Lab) -> list[Row]:
         ours = {JAVASCRIPT: arrangement(lab, client, JAVASCRIPT)}
         of_python, why_not = python_or_why_not(lab, client)
         if of_python is None:
-            return [_row(engine, name, [], [], why_not) for engine in (JAVASCRIPT, PYTHON) for name in HOSTILE]
+            return [_row(engine, case, [], [], why_not) for engine in (JAVASCRIPT, PYTHON) for case in HOSTILE]
         ours[PYTHON] = of_python
         watched = [
             _Neighbour(engine, each.attest(held.enter_context(each.launched())), []) for engine, each in ours.items()
         ]
         for each in watched:
             each.calls(lab.rounds.calls // 10)
-        beside: dict[tuple[str, str], list[float]] = {(each.engine, name): [] for each in watched for name in HOSTILE}
-        for number, name in enumerate(HOSTILE):
-            guest = next(guest for guest in HOSTILE_PYTHON if guest.name == name)
+        beside: dict[tuple[str, _Case], list[float]] = {}
+        for case in HOSTILE:
             for each in watched:  # anew for each, so that both were measured in the same minute
                 each.alone.extend(each.calls(lab.rounds.calls // len(HOSTILE)))
-            with _hostile(lab, client, number, guest):
+            with _hostile(lab, client, *case):
                 for each in watched:
-                    beside[each.engine, name] = each.calls(lab.rounds.calls)
-    return [_row(each.engine, name, beside[each.engine, name], each.alone, "") for each in watched for name in HOSTILE]
+                    beside[each.engine, case] = each.calls(lab.rounds.calls)
+    return [_row(each.engine, case, beside[each.engine, case], each.alone, "") for each in watched for case in HOSTILE]
 
 
-def _row(engine: str, name: str, beside: list[float], alone: list[float], note: str) -> Row:
-    what = f"{engine} beside a Python guest that is hostile, p99: {name}"
+def _row(engine: str, case: _Case, beside: list[float], alone: list[float], note: str) -> Row:
+    hostile, guest = case
+    what = f"{engine} beside a {hostile} guest that is hostile, p99: {guest.name}"
     figure = at_99(beside) if beside else None
     return Row("neighbours", what, "ms", figure, ALONE, at_99(alone) if alone else None, note=note)
 
 
+def _manifest(engine: str) -> str:
+    return f"""[enclave]
+name = "hostile"
+product_id = 1
+security_version = 1
+debug = false
+engine = "{engine.lower()}"
+main = "guest/{_MAIN[engine]}"
+permissions = ["random", "now", "log"]
+isolation = "shared"
+
+[limits]
+memory_mib = 64
+time_ms = {_TIME_MS}
+output_kib = 256
+
+[entry.main]
+input = {{}}
+output = {{ type = "null" }}
+callers = "anyone"
+"""
+
+
 @contextmanager
-def _hostile(lab: Lab, client: Client, number: int, guest: HostileGuest) -> Iterator[None]:
+def _hostile(lab: Lab, client: Client, engine: str, guest: HostileGuest) -> Iterator[None]:
     """Has an enclave of its own called without a pause, whatever becomes of its guests."""
-    folder = lab.folder / f"hostile-{number}"
-    (folder / "guest").mkdir(parents=True)
-    (folder / "casemate.toml").write_text(_MANIFEST)
-    (folder / "guest" / "main.py").write_text(guest.source)
+    folder = Path(tempfile.mkdtemp(dir=lab.folder))
+    (folder / "guest").mkdir()
+    (folder / "casemate.toml").write_text(_manifest(engine))
+    (folder / "guest" / _MAIN[engine]).write_text(guest.source)
     image = built(folder, lab.machine)
     launched = client.launch(image)
     over = threading.Event()
