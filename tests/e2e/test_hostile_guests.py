@@ -24,7 +24,7 @@ LIMIT = 0.4
 GRACE = 0.5
 """What the project promises beyond the time limit (seconds)."""
 
-LOADING = 12
+LOADING = 15
 """Longest launch of an image whose code does not finish loading (seconds)."""
 
 THE_ENCLAVES_OWN = (Code.TIME_LIMIT, Code.RESULT_REFUSED, Code.OCALL_REFUSED)
