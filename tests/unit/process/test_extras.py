@@ -45,9 +45,12 @@ def test_what_is_missing_is_named_with_the_command(
 
 
 def test_what_this_user_may_not_read_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "keystone").symlink_to(tmp_path / "beyond")  # as of a folder that others may not enter
+    (tmp_path / "no_such_module").symlink_to(tmp_path / "beyond")  # as of a folder that others may not enter
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(UnreadableExtraError, match=f"cannot read {tmp_path}/keystone: install Casemate in an env"):
+    monkeypatch.setitem(extras.MODULES, "vm", ("no_such_module",))
+    with pytest.raises(
+        UnreadableExtraError, match=f"cannot read {tmp_path}/no_such_module: install Casemate in an env"
+    ):
         check_extra("vm", "a VM")
 
 
