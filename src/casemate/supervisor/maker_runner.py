@@ -157,9 +157,11 @@ class MakerRunner:
         try:
             said, complaint = await asyncio.wait_for(process.communicate(question), MAKER_TIMEOUT)
         except TimeoutError:
-            process.kill()
-            await process.wait()
             raise refuse(Code.TIMED_OUT, f"maker {command}: no answer in {MAKER_TIMEOUT:g} s") from None
+        finally:
+            if process.returncode is None:  # also where the machine ends: it must not write where nothing is any longer
+                process.kill()
+                await process.wait()
         return process.returncode or 0, said, complaint
 
 

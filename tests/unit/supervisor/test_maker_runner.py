@@ -1,4 +1,5 @@
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -43,3 +44,21 @@ def test_one_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(FaultError) as refused:
         asyncio.run(runner(tmp_path, monkeypatch, "exec sleep 30").collateral())
     assert refused.value.fault.code is Code.TIMED_OUT
+
+
+def test_one_that_is_not_waited_for_any_longer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state directory may be removed then; a maker that goes on would make it again."""
+
+    async def give_up(asked: MakerRunner) -> None:
+        asking = asyncio.create_task(asked.collateral())
+        while not (tmp_path / "pid").exists():  # noqa: ASYNC110 - a shell makes that file
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(
+        asyncio.wait_for(give_up(runner(tmp_path, monkeypatch, "echo $$ > new\nmv new pid\nexec sleep 60")), 30)
+    )
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
