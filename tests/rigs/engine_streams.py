@@ -48,13 +48,15 @@ class Stream:
 
 
 @contextmanager
-def javascript_streams(body: str, more: str = "return x;") -> Iterator[Talk]:
+def javascript_streams(body: str, more: str = "return x;", errors: tuple[str, ...] = ()) -> Iterator[Talk]:
     """An engine with a stream ``main`` and a plain function ``other``."""
     source = (
         f"export async function* main(input, context, chunks) {{ {body} }} export function other(x, c) {{ {more} }}"
     )
     with engine() as talk:
-        program = GuestProgram([javascript_module(source)], ("main", "other"), LIMIT, LIMIT, ("main",), EVERYTHING)
+        program = GuestProgram(
+            [javascript_module(source)], ("main", "other"), LIMIT, LIMIT, ("main",), EVERYTHING, errors
+        )
         assert talk.say(talk.talk.load(program)) == Loaded()
         yield talk
 
@@ -72,7 +74,7 @@ def python_streams(text: str, kind: Kind = Kind.PYTHON, more: str = "return x", 
 
 
 @contextmanager
-def streams(kind: Kind, body: str, **more: str) -> Iterator[EngineTalk]:
+def streams(kind: Kind, body: str, **more: Any) -> Iterator[EngineTalk]:
     """A guest with a stream ``main`` of that kind and a plain function ``other``, which gives its argument back.
 
     Its code may use all that a permission can grant.

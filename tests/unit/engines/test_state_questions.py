@@ -1,17 +1,12 @@
 """``context.state``, ``seal`` and ``unseal`` in either language: what is asked, and what is refused without asking."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.rigs import python_guests
-from tests.rigs.engine import engine as javascript_engine
-from tests.rigs.engine import main
-from tests.rigs.engine_talk import EngineTalk
+from tests.rigs.engine_functions import function
 
-from casemate.engines.frames import Failed, Loaded, Returned, Wanted
+from casemate.engines.frames import Failed, Returned, Wanted
 from casemate.engines.questions import CompareAndSetState as SetIf
 from casemate.engines.questions import (
     DeleteState,
@@ -26,20 +21,6 @@ from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
-
-
-@contextmanager
-def function(engine: Engine, body: str) -> Iterator[EngineTalk]:
-    """A guest with a function of that body, which finds ``input``, ``context`` and ``state``."""
-    if engine is Engine.PYTHON:
-        with python_guests.function(python_guests.body(body), permissions=python_guests.ALL) as talk:
-            yield talk
-    else:
-        source = f"export function main(input, context) {{ const {{state}} = context; {body} }}"
-        with javascript_engine() as javascript:
-            assert javascript.load(main(source)) == Loaded()
-            yield javascript
-
 
 JAVASCRIPT, PYTHON = Engine
 LARGEST = b'"' + b"x" * (MAX_VALUE - 2) + b'"'

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.rigs.python_guests import ALL, LIMIT, body, function, guest, main, program
 
-from casemate.engines.frames import Asked, Failed, FrameKind, Refused, Returned
+from casemate.engines.frames import Asked, Failed, FrameKind, Returned
 from casemate.wire.protocol.faults import Code
 
 
@@ -161,55 +161,7 @@ def test_a_context_is_of_no_use_when_its_call_is_over() -> None:
         assert talk.value() == ["RuntimeError: this call is over"] * 3
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
-
-
-def _wrong(name: str, words: str) -> Failed:
-    return Failed(Code.GUEST_ERROR, name, words)
-
-
-UNDECLARED = _wrong(
-    "ValueError", "'other' is no error that [errors] in casemate.toml declares, which are: budget-spent, too-late"
-)
-
-
-@pytest.mark.parametrize(("raised", "said"), [
-    ("context.refuse('budget-spent')", Refused("budget-spent", b"")),
-    ("context.refuse('budget-spent', {'until': 5})", Refused("budget-spent", b'{"until":5}')),
-    ("Refusal('budget-spent', [1])", Refused("budget-spent", b"[1]")),
-    ("context.refuse('other')", UNDECLARED),
-    ("Refusal('other')", UNDECLARED),
-    ("context.refuse('budget-spent', {1})", _wrong("TypeError", "what the refusal tells is not JSON: it is a set")),
-    ("Refusal('budget-spent', [{1}])", _wrong("TypeError", "what the refusal tells is not JSON: [0] is a set")),
-    ("context.refuse(5)", _wrong("TypeError", "a refusal's code is int, want a text")),
-    ("context.refuse([])", _wrong("TypeError", "a refusal's code is list, want a text")),
-])  # fmt: skip
-def test_a_function_refuses_with_a_declared_error_alone(raised: str, said: object) -> None:
-    for kind in ("def", "async def"):
-        source = f"from casemate.guest import Refusal\n{kind} main(input, context):\n    raise {raised}"
-        with function(source, errors=("budget-spent", "too-late")) as talk:
-            assert talk.call() == said
-            assert talk.call() == said
-
-
-def test_a_refusal_that_is_caught_is_none() -> None:
-    source = body("try:\n    raise context.refuse('a', 1)\nexcept Refusal as e:\n    return [e.code, e.details]")
-    with function(source, errors=("a",)) as talk:
-        assert talk.value() == ["a", 1]
-
-
-def test_details_are_those_of_the_time_when_the_refusal_was_made() -> None:
-    source = body("details = {'n': [1]}\nrefusal = context.refuse('a', details)\ndetails['n'].append(2)\nraise refusal")
-    with function(source, errors=("a",)) as talk:
-        assert talk.call() == Refused("a", b'{"n":[1]}')
-
-
-@pytest.mark.parametrize("change", ["refusal.code = 'b'", "refusal.details = 2", "del refusal.code"])
-def test_a_refusal_stays_as_it_was_made(change: str) -> None:
-    source = body(f"refusal = context.refuse('a', 1)\ntry: {change}\nexcept AttributeError: raise refusal from None")
-    with function(source, errors=("a", "b")) as talk:
-        assert talk.call() == Refused("a", b"1")
-
+# --- exceptions of odd classes --------------------------------------------------------------------------------------
 
 BROKEN = """
 from casemate.guest import EnclaveError, Refusal

@@ -158,8 +158,3 @@ def test_a_stream_must_be_a_generator(source: str) -> None:
         said = talk.load(program(main(source), streams=("main",)))
         words = "main is a stream, so it must be a generator: a def, or async def, with a yield in it"
         assert said == Failed(Code.GUEST_ERROR, "TypeError", words)
-
-
-def test_a_stream_refuses_with_a_declared_error() -> None:
-    with python_streams("yield 'x'\nraise context.refuse('a', 1)", errors=("a",)) as talk:
-        assert type(Stream(talk).open()).__name__ == "Refused"
