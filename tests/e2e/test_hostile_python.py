@@ -166,7 +166,7 @@ def main(input, context):
 )
 
 
-def test_a_guest_finds_no_word_of_another_callers_in_its_memory(
+def test_a_guest_finds_no_word_of_another_caller_or_of_its_machine_s_place_in_its_memory(
     workshop: Workshop, machine: LocalMachine, client: Client, policy_for: PolicyFor
 ) -> None:
     image = workshop.image(SCAN, engine=Engine.PYTHON, time_ms=20_000)
@@ -179,6 +179,8 @@ def test_a_guest_finds_no_word_of_another_callers_in_its_memory(
     with connect(machine.host_socket) as other:
         bob = other.attest(number, policy_for(image))
         assert bob.call("main", scan).value == 0
+        where = str(Path.cwd())
+        assert bob.call("main", {"keep": "", "first": where[:5], "second": where[5:]}).value == 0, "nor the machine's"
 
 
 FLAGS = """

@@ -93,6 +93,7 @@ class PythonBase:
             os.dup2(nowhere, 0)
             os.dup2(nowhere, 1)
             os.dup2(theirs.fileno(), CONTROL)
+            os.chdir("/")  # whose name an interpreter keeps in its memory, which guests can read
             return ()
 
         def become_base(_: tuple[Layer, ...]) -> None:
