@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.rigs.command_line import casemate_here
 from tests.rigs.examples import EXAMPLES, files_of
 from tests.rigs.process_tree import descendants, is_alive
 from tests.rigs.served_commands import casemate
@@ -47,11 +48,10 @@ MISTAKE = {Engine.JAVASCRIPT: "input.missing.member", Engine.PYTHON: 'input["mis
 
 
 @pytest.fixture
-def folder(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def folder(tmp_path: Path, engine: Engine, developer_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer_home))
     made = tmp_path / "hello"
-    with casemate("init", made, "--engine", engine) as process:
-        assert process.wait(LONG) == 0
+    assert casemate_here("init", made, "--engine", engine).code == 0
     write(made, engine, "1")
     return made
 

@@ -60,8 +60,8 @@ CASES = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def folder(tmp_path: Path, developer_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(developer_home))
     made = tmp_path / "function"
     (made / "guest").mkdir(parents=True)
     (made / "guest" / "main.js").write_text(FUNCTION)
