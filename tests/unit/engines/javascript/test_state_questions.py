@@ -1,27 +1,12 @@
 """``context.state`` in JavaScript, whose programs may replace nearly everything."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from tests.rigs.engine import Talk, engine, main
+from tests.rigs.engine_functions import function
 
-from casemate.engines.frames import Failed, Loaded, Returned, Wanted
-from casemate.engines.questions import (
-    CompareAndSetState,
-    GetState,
-)
+from casemate.engines.frames import Failed, Returned, Wanted
+from casemate.engines.questions import CompareAndSetState, GetState
 from casemate.testing.hostile_guests import TRAPS
-
-
-@contextmanager
-def function(body: str) -> Iterator[Talk]:
-    with engine() as talk:
-        assert (
-            talk.load(main(f"export function main(input, context) {{ const {{state}} = context; {body} }}")) == Loaded()
-        )
-        yield talk
-
+from casemate.wire.protocol.manifest import Engine
 
 TAMPERS = {
     "the bytes": TRAPS.replace("const caught = [],", "globalThis.caught = []; const"),
@@ -38,7 +23,9 @@ TAMPERS = {
 
 @pytest.mark.parametrize("what", TAMPERS)
 def test_what_the_program_has_replaced_is_not_consulted(what: str) -> None:
-    with function(f"{TAMPERS[what]} return [state.get('k'), state.compareAndSet('k', 'a', 'b')];") as talk:
+    with function(
+        Engine.JAVASCRIPT, f"{TAMPERS[what]} return [state.get('k'), state.compareAndSet('k', 'a', 'b')];"
+    ) as talk:
         assert talk.call() == Wanted(GetState("k"))
         said = talk.say(talk.talk.answer(b"5"))
         assert isinstance(said, Wanted), said
