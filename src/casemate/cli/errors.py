@@ -343,7 +343,7 @@ REASONS: tuple[tuple[Code, str, str], ...] = (
     (
         Code.OCALL_REFUSED,
         "the host refuses OCALL",
-        "`--ocalls FILE` of `casemate up` and `casemate run` adds answers; the machine's ocalls.log has their errors",
+        "`--ocalls FILE` of `casemate up`, `run`, `dev` and `test` adds answers; `casemate logs` shows their errors",
     ),
     (
         Code.STATE_REFUSED,

@@ -96,6 +96,7 @@ def cases_of(folder: Path, *, entries: int) -> tuple[Case, ...]:
 
 
 def _pair(folder: Path) -> CaseCall:
+    arguments = _json(folder / "input.json")
     wanted, out = folder / "expected.json", folder / f"expected{STREAM}"
     if not wanted.exists():
         error = InputFileError(f"case {folder}: it has input.json and no expected.json")
@@ -104,7 +105,7 @@ def _pair(folder: Path) -> CaseCall:
     expected = Expected(_json(wanted, MAX_OUTPUT), stream=read_stream(out) if out.exists() else None)
     given = folder / f"input{STREAM}"
     pieces = (read_stream(given),) if given.exists() else ()
-    return CaseCall(None, None, _json(folder / "input.json"), expected, pieces)
+    return CaseCall(None, None, arguments, expected, pieces)
 
 
 def _case(folder: Path) -> Case:

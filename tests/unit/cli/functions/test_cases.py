@@ -82,6 +82,8 @@ def test_streams_stand_beside_input_and_result(case: Path) -> None:
 
 
 def test_a_case_without_a_result_is_told_what_to_write(case: Path) -> None:
+    with pytest.raises(InputFileError, match=r"input\.json: No such file"):
+        cases_of(case.parents[2], entries=1)
     (case / "input.json").write_text("1")
     with pytest.raises(InputFileError, match=r"no expected\.json") as caught:
         cases_of(case.parents[2], entries=1)
