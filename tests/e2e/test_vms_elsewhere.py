@@ -440,7 +440,9 @@ class TestCommands:
     @pytest.mark.usefixtures("client")
     def test_a_vms_life(self, words: Callable[..., list[str]], tmp_path: Path) -> None:
         def casemate(*given: object) -> str:
-            return subprocess.run(words(*given), capture_output=True, text=True, check=True, timeout=60).stdout
+            said = casemate_here(*words(*given)[1:])
+            assert said.code == 0, said
+            return said.out
 
         number = json.loads(casemate("launch", "report", "--json"))["vm"]
         assert [each["vm"] for each in json.loads(casemate("ps", "--json"))["vms"]] == [number]
@@ -452,9 +454,9 @@ class TestCommands:
         ranges = json.loads(casemate("rmp", number, "--json"))["ranges"]
         assert sum(each["pages"] for each in ranges) == 64 * 256
         assert len(json.loads(casemate("mem", number, "0x10000", "--json"))["hex"]) == 512
-        refused = subprocess.run(words("registers", number), capture_output=True, text=True, check=False, timeout=60)
-        assert refused.returncode != 0
-        assert "debugging" in refused.stderr
+        refused = casemate_here(*words("registers", number)[1:])
+        assert refused.code != 0
+        assert "debugging" in refused.err
         assert json.loads(casemate("destroy", number, "--json"))["state"] == "lost"
 
     def test_the_console_is_live_and_ctrl_c_leaves_nothing_running(
