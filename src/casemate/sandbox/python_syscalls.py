@@ -20,6 +20,7 @@ from casemate.sandbox.rules import (
     LOOKS_FOR_FILES,
     MEMORY,
     OPENS_FILES,
+    OWN_FUTEX,
     OWN_PROCESSORS,
     SELF,
     TIME,
@@ -97,6 +98,7 @@ _COMPUTES = (
     *allow(*MEMORY, *TIME, *SELF),
     *ADVICE,
     *CLOCKS,
+    *OWN_FUTEX,
     *OWN_PROCESSORS,
     *allow("close", "lseek", "poll", "ppoll", "pread64", "read", "readv", "write", "writev"),
     # No new code; and no memory that copies of one process would share, for they serve callers who must not meet.

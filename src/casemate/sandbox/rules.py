@@ -21,7 +21,6 @@ TIME = (
 SELF = (
     "exit",
     "exit_group",
-    "futex",
     "getcpu",
     "getegid",
     "geteuid",
@@ -163,3 +162,18 @@ guest which processes there are, and to the nanosecond how long each has compute
 
 OWN_PROCESSORS = only("sched_getaffinity", 0, 0, errno.ENOSYS)
 """sched_getaffinity of the caller: of others it tells that they are there. C libraries take ENOSYS for "not known"."""
+
+_PRIVATE_FUTEX, _CLOCK_REALTIME = 128, 256
+_WAIT, _WAIT_BITSET, _LAST_FUTEX = 0, 9, 13  # linux/futex.h
+_PRIVATE = frozenset(
+    operation | _PRIVATE_FUTEX | clock for operation in range(_LAST_FUTEX + 1) for clock in (0, _CLOCK_REALTIME)
+)
+_THREAD_ENDS = frozenset(operation | clock for operation in (_WAIT, _WAIT_BITSET) for clock in (0, _CLOCK_REALTIME))
+
+OWN_FUTEX = one_of("futex", 1, _PRIVATE, errno.EPERM)
+"""futex between threads of one process. Without that flag the kernel takes an address in a library for a place in its
+file, which is the same one for all processes that have it mapped: they could wait for each other there."""
+
+THREADS_FUTEX = one_of("futex", 1, _PRIVATE | _THREAD_ENDS, errno.EPERM)
+"""The same where there are threads, whose end is waited for without that flag. The kernel wakes who waits; no process
+can wake one of another's."""

@@ -17,6 +17,7 @@ from casemate.sandbox.rules import (
     OWN_PROCESSORS,
     SELF,
     STREAMS,
+    THREADS_FUTEX,
     TIME,
     allow,
     fcntl,
@@ -52,6 +53,7 @@ _COMPUTES = (
     *allow(*MEMORY, "membarrier", *TIME, *SELF, *STREAMS),
     *ADVICE,
     *OWN_PROCESSORS,
+    *THREADS_FUTEX,
     *allow("epoll_ctl", "epoll_pwait", "epoll_wait", "pselect6", "select"),
     *allow("getpeername", "getsockname", "getsockopt", "shutdown"),
     *allow("recvfrom", "recvmsg", "sendmsg", "sendto"),
@@ -86,6 +88,7 @@ GUEST = SyscallFilter(
         *allow(*MEMORY, "membarrier", *TIME, *SELF, *STREAMS, *LOOKS_FOR_FILES, "getrlimit", "uname"),
         *ADVICE,
         *CLOCKS,
+        *THREADS_FUTEX,
         # Each of these takes a pid: of others they tell that they are there, and one moves them to another processor.
         *OWN_PROCESSORS,
         *only("sched_getparam", 0, 0, errno.EPERM),

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import ctypes
 import errno
 import gc
@@ -26,8 +27,8 @@ from casemate.sandbox.syscalls import ENCLAVE, GUEST, HOST
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_BPF, _CLONE, _FANOTIFY_INIT, _CLOCK_NANOSLEEP, _MADVISE = (
-    (321, 56, 300, 230, 28) if os.uname().machine == "x86_64" else (280, 220, 262, 115, 233)
+_BPF, _CLONE, _FANOTIFY_INIT, _CLOCK_NANOSLEEP, _MADVISE, _FUTEX = (
+    (321, 56, 300, 230, 28, 202) if os.uname().machine == "x86_64" else (280, 220, 262, 115, 233, 98)
 )
 
 
@@ -318,6 +319,24 @@ def test_nobody_has_its_pages_compared_to_those_of_others(child: Run, syscalls: 
             raw(_MADVISE, address, 4096, 12 | bits_above)  # MADV_MERGEABLE
 
     assert child(behind(syscalls, attempt)).said == "OSError: [Errno 22] refused"
+
+
+@pytest.mark.parametrize("syscalls", [ENCLAVE, GUEST, IMAGE, PYTHON_GUEST], ids=["enclave", "guest", "image", "copy"])
+def test_nobody_is_woken_by_another_process_at_a_place_in_a_library(child: Run, syscalls: SyscallFilter) -> None:
+    """Code of libc lies in one file, whatever processes have mapped it; the flag 128 keeps a futex private."""
+    place = ctypes.cast(_LIBC.getpid, ctypes.c_void_p).value or 0
+    place &= ~3
+    assert _LIBC.syscall(ctypes.c_long(_FUTEX), ctypes.c_void_p(place), 1, 1, None, None, 0) == 0, "the kernel would"
+
+    def attempt() -> str:
+        for operation in (1, 3, 4, 5, 10):  # FUTEX_WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAKE_BITSET
+            with contextlib.suppress(PermissionError):
+                raw(_FUTEX, place, operation, 1, 0, place, 1)
+                return f"{operation} was not refused"
+        raw(_FUTEX, place, 1 | 128, 1)
+        return "refused"
+
+    assert child(behind(syscalls, attempt)).said == "refused"
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="other numbers of system calls are x86-64's speciality")
