@@ -139,7 +139,7 @@ def run(
                 found.append(f"enclave {number}")
             with (
                 metrics_of_failure(progress.console, wanted=metrics and not as_json),
-                _told_by_handlers(log, screen),
+                _told_by_handlers(None if machine.joined else log, screen),
                 followed(LocalEndpoint(machine), number, console) if is_debug(image) else nullcontext(),
             ):
                 answered = attest_and_call(client, number, demands, question, entry=called, progress=progress)
