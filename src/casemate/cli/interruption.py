@@ -29,5 +29,9 @@ def interrupted_by_signals() -> Iterator[None]:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _overhear)
     raise KeyboardInterrupt
+
+
+def _overhear(_number: int, _frame: FrameType | None) -> None:
+    """Does nothing. With SIG_IGN, Python complains of a signal that has come already and was not handled yet."""
