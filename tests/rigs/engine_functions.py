@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.rigs import python_guests
 from tests.rigs.engine import engine as javascript_engine
 from tests.rigs.engine import main
 from tests.rigs.engine_talk import EngineTalk
+from tests.rigs.python_guests import ALL
+from tests.rigs.python_guests import body as python_body
+from tests.rigs.python_guests import function as python_function
 
 from casemate.engines.frames import Loaded
 from casemate.wire.protocol.manifest import Engine
@@ -22,8 +24,8 @@ def function(
     """
     keyword = "async " if is_async else ""
     if engine is Engine.PYTHON:
-        source = python_guests.body(body).replace("def main", f"{keyword}def main", 1)
-        with python_guests.function(source, errors=errors, permissions=python_guests.ALL) as talk:
+        source = python_body(body).replace("def main", f"{keyword}def main", 1)
+        with python_function(source, errors=errors, permissions=ALL) as talk:
             yield talk
     else:
         source = f"export {keyword}function main(input, context) {{ const {{state}} = context; {body} }}"

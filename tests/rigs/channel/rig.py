@@ -186,7 +186,7 @@ class Rig:
         self.number = 0
         """The enclave's number for the guest that it asked for last."""
         self.needs: list[NeedGuest] = []
-        """The guests that it has asked for."""
+        """The guests that it has asked for, and has been answered."""
         self.watches: list[int | None] = []
         """Milliseconds of each Watch, None for each Unwatch."""
         self.entries = 0
@@ -399,8 +399,8 @@ class Rig:
                     case NeedGuest(number):
                         assert number > self.number
                         self.number = number
-                        self.needs.append(asked)
                         self._give_guest(asked)
+                        self.needs.append(asked)
                     case _:
                         raise AssertionError(asked)
         except PeerGoneError:

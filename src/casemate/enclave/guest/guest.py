@@ -381,13 +381,13 @@ class Guest:
         in_time = await self._changed.until(lambda: line.spoke or self._is_lost(line), deadline)
         if self._state is GuestState.WORKING and (not in_time or time.monotonic() >= deadline):
             where = await self._where(line)
+            late = fault(Code.TIME_LIMIT, f"the function did not return within the manifest's time limit{where}")
             if self._state is GuestState.WORKING:
-                self._lose(
-                    fault(Code.TIME_LIMIT, f"the function did not return within the manifest's time limit{where}")
-                )
-        elif self._state is GuestState.WORKING and line.spoke:
+                self._lose(late)
+            raise FaultError(late)  # also where it has ended over the question, and the spawner was faster to say so
+        if self._state is GuestState.WORKING and line.spoke:
             return self._hear(line)
-        elif self._state is GuestState.WORKING:  # its pipe is closed
+        if self._state is GuestState.WORKING:  # its pipe is closed
             # Not for the rest of the call's time alone: a guest that dies just before its deadline would then have no
             # cause but that, though the spawner can tell one.
             self._ask_why()
