@@ -11,7 +11,7 @@ from tests.rigs.workshop import client, developer_home, engine, machine, own_mac
 
 __all__ = ["client", "developer_home", "engine", "machine", "newcomer", "own_machine", "policy_for", "workshop"]
 
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]  # pages are large
 for _profile, _levels in EXAMPLES.items():
     for _level, _most in _levels.items():
         settings.register_profile(

@@ -152,6 +152,6 @@ def test_the_starters_ocall_is_refused_without_its_handlers_and_answered_with_th
     words = ("run", folder, "--input", folder / "input.json", "--json", "--state")
     refused = casemate_here(*words, machine.state, "--seed", SEED)
     assert (refused.code, refused.error["code"]) == (4, "ocall-refused")
-    assert "`--ocalls FILE` of `casemate up` and `casemate run`" in refused.error["next"]
+    assert "`--ocalls FILE` of `casemate up`, `run`, `dev` and `test`" in refused.error["next"]
     answered = casemate_here(*words, tmp_path / "state", "--ocalls", folder / "handlers.py")
     assert (answered.code, answered.json["result"]["verdict"]) == (0, "strong")

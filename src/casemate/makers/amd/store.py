@@ -81,8 +81,10 @@ def save_ledger(state: Path, ledger: AmdLedger) -> None:
 
 
 def _folder(state: Path, product: Product) -> Path:
-    folder = maker_directory(state) / "amd" / product
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = maker_directory(state)
+    folder = own / "amd" / product
+    for each in (own, folder.parent, folder):  # one by one: of parents made along, mkdir does not set the mode
+        each.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

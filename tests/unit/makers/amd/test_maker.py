@@ -56,6 +56,13 @@ def marks(*certificates: bytes) -> list[SimulatedMark]:
     return [SimulatedMark.parse(parse_amd_certificate(der).simulated_extension or b"") for der in certificates]
 
 
+def test_its_files_are_its_owners_alone(seeded: Path) -> None:
+    store.load(seeded, Product.MILAN, (AmdRole.ASK,), JUNE)
+    made = list(seeded.rglob("*"))
+    assert len(made) > 3
+    assert {str(path) for path in made if path.stat().st_mode & 0o077} == set()
+
+
 def test_a_vceks_certificate_says_what_the_chip_said(maker: AmdMaker) -> None:
     asked = vcek_request(maker)
     made, chain, serial = issue_vcek(maker, asked, JUNE)
