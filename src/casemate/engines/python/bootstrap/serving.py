@@ -2,7 +2,6 @@
 
 import os
 import signal
-from time import sleep
 from types import FrameType
 from typing import NoReturn
 
@@ -50,5 +49,5 @@ def _tell_where(program: Program, frame: FrameType | None) -> None:
     if call is not None:
         said = {"code": Code.GUEST_ERROR, "name": "", "message": "", "place": place_under_way(frame, program.files)}
         program.enclave.line.send_head(FrameKind.FAILED, call, said)
-        while True:  # if it ended, its end might be noticed before its word
-            sleep(1)
+        while True:  # until the enclave has gone: if it ended now, its end might be noticed before its word
+            program.enclave.line.receive()
