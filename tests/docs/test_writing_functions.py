@@ -13,15 +13,8 @@ from tests.rigs.docs.markdown import ROOT, table
 import casemate
 from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
 from casemate.wire.protocol.isolation import Isolation
-from casemate.wire.protocol.manifest import (
-    Engine,
-    Manifest,
-    ManifestError,
-    Monitored,
-    Permission,
-    Reaction,
-    Recovery,
-)
+from casemate.wire.protocol.manifest import Engine, Manifest, Monitored, Permission, Reaction, Recovery
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import KEYS as TABLES
 from casemate.wire.protocol.manifest_text import MAIN_FILES, NEEDED_PERMISSIONS, parse_manifest
 from casemate.wire.protocol.seal_binding import SealBinding

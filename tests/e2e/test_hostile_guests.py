@@ -16,7 +16,7 @@ from casemate.testing.hostile_guests import HOSTILE_GUESTS, OK, HostileGuest
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.lifecycle import State
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 
 pytestmark = pytest.mark.machine
 

@@ -21,7 +21,8 @@ from casemate.wire.encodings.pem import MAX_CERTIFICATE, encode_chain, parse_cha
 from casemate.wire.encodings.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
 from casemate.wire.encodings.x509 import CertificateParts, RevocationListParts
 from casemate.wire.messages.host import MAX_COLLATERAL
-from casemate.wire.protocol.manifest_text import MAX_MANIFEST, MAX_SCHEMA, parse_manifest
+from casemate.wire.protocol.manifest_table import MAX_SCHEMA
+from casemate.wire.protocol.manifest_text import MAX_MANIFEST, parse_manifest
 
 pytestmark = [
     pytest.mark.alone,

@@ -84,7 +84,7 @@ def exit_report(error: CasemateError | OSError) -> ExitReport:
 
 def _spelling(error: Exception) -> str:
     """Names the key that the author of a manifest may have meant; empty where no known key resembles it."""
-    from casemate.wire.protocol.manifest import UnknownKeyError
+    from casemate.wire.protocol.manifest_table import UnknownKeyError
 
     if not isinstance(error, UnknownKeyError):
         return ""
@@ -161,7 +161,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.process.ownership import PlaceError
     from casemate.verifier import PolicyError, RefusedError
     from casemate.wire.protocol.image_index import OtherImageVersionError
-    from casemate.wire.protocol.manifest import ManifestError
+    from casemate.wire.protocol.manifest_table import ManifestError
     from casemate.wire.protocol.runtime_lock import RuntimeLockError
     from casemate.wire.sgx.sigstruct_signature import SigstructSignatureError
 

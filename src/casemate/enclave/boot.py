@@ -6,7 +6,7 @@ from casemate.images.layout import ImageContents, read_pages
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import Boot
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.tee import Identity
 
 

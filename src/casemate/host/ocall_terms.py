@@ -10,7 +10,7 @@ from functools import partial
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.image_index import MANIFEST_PATH, parse_entries
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import MAX_MANIFEST, parse_manifest
 from casemate.wire.sgx.sgxs import read_range
 

@@ -25,7 +25,7 @@ from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.messages.ocalls import AT_ONCE, AskHandler
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.manifest_text import MAX_SCHEMA
+from casemate.wire.protocol.manifest_table import MAX_SCHEMA
 
 MOST_RUNNING = 3 * AT_ONCE
 """Handlers that may run, those included whose time is up and which nothing else can end; one more ends this process,

@@ -14,7 +14,7 @@ from casemate.images.schemas.schemas import SchemaError
 from casemate.verifier import RefusedError, Rule
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 
 ROOMS = ("cli", "client", "images", "verifier", "wire", "link")
 ELSEWHERE = {

@@ -16,7 +16,7 @@ from casemate.images.layout import CircularImportsError, lay_out, load_order, pa
 from casemate.images.lock import this_platform, write_lock
 from casemate.wire.errors import CasemateError, WireError
 from casemate.wire.protocol.image_index import ImageIndex, Link, parse_index
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
 from casemate.wire.sgx.sgxs import CODE_PAGE, DATA_PAGE, PAGE_SIZE, Sgxs
 

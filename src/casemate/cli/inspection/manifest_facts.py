@@ -2,7 +2,8 @@
 
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index
-from casemate.wire.protocol.manifest import DeclaredError, Manifest, ManifestError
+from casemate.wire.protocol.manifest import DeclaredError, Manifest
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 _NONE = "none"

@@ -16,6 +16,7 @@ from casemate.wire.protocol.caller_key import PREFIX
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import ANYONE, Engine, Monitored, Permission, Reaction, Recovery
+from casemate.wire.protocol.manifest_table import SCHEMAS
 from casemate.wire.protocol.seal_binding import SealBinding
 
 Json = dict[str, Any]
@@ -261,5 +262,5 @@ def _choice(description: str, words: Iterable[str]) -> Json:
 
 def _schema(description: str) -> Json:
     """A schema: the path of a file, or an inline table."""
-    path = {"type": "string", "pattern": f"^{grammar.SCHEMAS}{_PART}(?:/{_PART})*$"}
+    path = {"type": "string", "pattern": f"^{SCHEMAS}{_PART}(?:/{_PART})*$"}
     return {"description": description, "anyOf": [path, {"type": "object"}]}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from casemate.images.schemas.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
-from casemate.wire.protocol.manifest import Manifest, ManifestError, Schema
+from casemate.wire.protocol.manifest import Manifest
+from casemate.wire.protocol.manifest_table import ManifestError, Schema
 
 T = TypeVar("T")
 

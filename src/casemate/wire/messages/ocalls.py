@@ -9,7 +9,7 @@ from typing import Annotated
 
 from casemate.wire.encodings.message import U16, U32, U64, Bytes32, Limit, Name, message
 from casemate.wire.messages.entry import MAX_OCALL
-from casemate.wire.protocol.manifest_text import MAX_SCHEMAS
+from casemate.wire.protocol.manifest_table import MAX_SCHEMAS
 
 AT_ONCE = 32
 """Most OCALLs of all enclaves that the handlers' process answers at a time; others wait in the host."""

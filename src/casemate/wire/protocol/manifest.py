@@ -6,44 +6,10 @@ documents here; :mod:`casemate.images.schemas.compiled` compiles them.
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any
 
-from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.manifest_table import Schema
 from casemate.wire.protocol.seal_binding import SealBinding
-
-
-class ManifestError(CasemateError):
-    """casemate.toml, or a schema it names, breaks a rule: correct the key.
-
-    Args:
-        key: the dotted key in the manifest.
-        got: what stood there.
-        want: what would have been accepted.
-        advice: what to do, where that is not to correct the key.
-    """
-
-    def __init__(self, key: str, *, got: object, want: object, advice: str = "") -> None:
-        super().__init__(f"casemate.toml: {key} is {got}, want {want}")
-        self.advice = advice
-        self.key = key
-        self.got = got
-        self.want = want
-
-
-class UnknownKeyError(ManifestError):
-    """A table of casemate.toml has a key that means nothing: remove it, or correct its spelling.
-
-    Args:
-        key: the dotted key in the manifest.
-        name: its last part, at most 80 characters of it.
-        known: the keys that the table may have.
-    """
-
-    def __init__(self, key: str, *, name: str, known: tuple[str, ...]) -> None:
-        super().__init__(key, got="an unknown key", want=f"one of {', '.join(known)}")
-        self.name = name
-        self.known = known
 
 
 class Engine(StrEnum):
@@ -102,16 +68,6 @@ class StateRules:
     recovery: Recovery
     max_kib: int
     """All keys and values together (KiB)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """A JSON Schema that the manifest names or holds; well-formed JSON, not yet checked to be a schema."""
-
-    key: str
-    """The dotted key in the manifest, with the file's path where the schema is a file."""
-    document: Any
-    """The JSON value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,20 +57,16 @@ Example:
     then = "slow"
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from casemate.wire.encodings.fields import MAX_U16
-from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
-from casemate.wire.protocol.caller_key import PREFIX, has_small_order, parse_caller_key
+from casemate.wire.protocol.caller_key import PREFIX
 from casemate.wire.protocol.faults import Code
-from casemate.wire.protocol.image_index import check_path
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import (
     ANYONE,
@@ -81,25 +77,28 @@ from casemate.wire.protocol.manifest import (
     EntryPoint,
     Limits,
     Manifest,
-    ManifestError,
     Monitored,
     MonitorRule,
     Ocall,
     Permission,
     Reaction,
     Recovery,
-    Schema,
     StateRules,
-    UnknownKeyError,
+)
+from casemate.wire.protocol.manifest_table import (
+    Files,
+    ManifestError,
+    ReadFile,
+    Table,
+    read_choice,
+    read_public_key,
+    read_schema,
+    shown,
 )
 from casemate.wire.protocol.seal_binding import SealBinding
 
 MAX_MANIFEST = 256 * 1024
 """Longest manifest (bytes)."""
-MAX_SCHEMA = 256 * 1024
-"""Longest schema (bytes of JSON)."""
-MAX_SCHEMAS = 1024 * 1024
-"""All schemas together (bytes of JSON), each counted as often as it is named: an enclave compiles them at boot."""
 MAX_ENTRIES = 64
 """Most entry points, and most OCALLs: nobody audits more."""
 MAX_CALLERS = 1024
@@ -147,8 +146,8 @@ KEYS: Final = {
 """The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors`` are names that the author
 chose, those of ``monitor`` are what is counted."""
 
-GUEST, SCHEMAS = "guest/", "schemas/"
-"""The folders of the guest's code and of the schemas."""
+GUEST = "guest/"
+"""The folder of the guest's code."""
 ENCLAVE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
 CALLER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 ERROR_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
@@ -157,13 +156,7 @@ FUNCTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 MAX_ERROR_NAME = 64
 """Longest name of an error (characters)."""
 
-_LONGEST_SHOWN = 80
-"""Characters of a value that an error shows."""
-
 T = TypeVar("T")
-Choice = TypeVar("Choice", bound=StrEnum)
-ReadFile = Callable[[str], bytes | None]
-"""The bytes of a measured file by its path, None where there is no such file."""
 
 
 def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
@@ -177,13 +170,13 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         ManifestError: names the key, what stood there, and what would be accepted.
     """
     try:
-        top = _Table("", parse_toml("casemate.toml", text, limit=MAX_MANIFEST), KEYS[""])
+        top = Table("", parse_toml("casemate.toml", text, limit=MAX_MANIFEST), KEYS[""])
     except WireError as error:
         raise ManifestError("the file", got=error.got, want=error.want) from None
     enclave, limits = top.table("enclave", KEYS["enclave"]), top.table("limits", KEYS["limits"])
-    engine = _choice(enclave, "engine", Engine)
-    isolation = _choice(enclave, "isolation", Isolation, absent=Isolation.CALLER)
-    files = _Files(read_file)
+    engine = read_choice(enclave, "engine", Engine)
+    isolation = read_choice(enclave, "isolation", Isolation, absent=Isolation.CALLER)
+    files = Files(read_file)
     callers = _callers(top.table("callers", optional=True))
     by_name = {caller.name: caller for caller in callers}
     manifest = Manifest(
@@ -214,137 +207,27 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     return manifest
 
 
-class _Files:
-    """The measured files that a manifest names, up to :data:`MAX_SCHEMAS` bytes of schemas."""
-
-    def __init__(self, read_file: ReadFile) -> None:
-        self._read_file = read_file
-        self._left = MAX_SCHEMAS
-
-    def read(self, key: str, path: str) -> bytes:
-        """The file that the manifest names at ``key``."""
-        try:
-            check_path(path)
-        except WireError as error:
-            raise ManifestError(key, got=error.got, want=error.want) from None
-        content = self._read_file(path)
-        if content is None:
-            raise ManifestError(key, got=_shown(path), want="a file that is there and measured")
-        return content
-
-    def schema(self, key: str, path: str) -> bytes:
-        """A schema's file, which counts towards the bound."""
-        content = self.read(key, path)
-        self._left -= len(content)
-        if self._left < 0:
-            raise ManifestError("the schemas", got=f"more than {MAX_SCHEMAS} bytes", want="less, all together")
-        return content
-
-
-class _Table:
-    """A TOML table whose keys are known; or whose keys are names that the author chose, where ``known`` is None."""
-
-    __slots__ = ("_path", "_values")
-
-    def __init__(self, path: str, values: dict[str, Any], known: tuple[str, ...] | None) -> None:
-        self._path = path
-        self._values = values
-        if known is not None:
-            unknown = next((name for name in values if name not in known), None)
-            if unknown is not None:
-                raise UnknownKeyError(self.key(_shown(unknown)), name=unknown[:_LONGEST_SHOWN], known=known)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._values
-
-    def key(self, name: str) -> str:
-        """The dotted key of a member, for errors."""
-        return f"{self._path}.{name}" if self._path else name
-
-    def names(self) -> list[str]:
-        """The members' names, in the file's order."""
-        return list(self._values)
-
-    def value(self, name: str, want: str) -> Any:
-        """A member that must be there."""
-        if name not in self._values:
-            where = f"[{self._path}] of casemate.toml" if self._path else "casemate.toml"
-            raise ManifestError(self.key(name), got="not there", want=want, advice=f"add {name} = ... to {where}")
-        return self._values[name]
-
-    def table(self, name: str, known: tuple[str, ...] | None = None, *, optional: bool = False) -> "_Table":
-        """A table inside; an empty one where it may be absent and is."""
-        if name not in self and not optional:
-            heading = f"[{self.key(name)}]"
-            raise ManifestError(
-                self.key(name), got="not there", want=f"a table {heading}", advice=f"add {heading} to casemate.toml"
-            )
-        value = self._values.get(name, {})
-        if not isinstance(value, dict):
-            raise ManifestError(self.key(name), got=_shown(value), want="a table")
-        return _Table(self.key(name), value, known)
-
-    def holds_table(self, name: str) -> bool:
-        """Whether a member is a table."""
-        return isinstance(self._values.get(name), dict)
-
-    def integer(self, name: str, least: int, most: int, *, absent: int | None = None) -> int:
-        """An integer within bounds; ``absent`` is its value where it is not written, None where it must be."""
-        want = f"an integer from {least} to {most}"
-        value = self.value(name, want) if absent is None else self._values.get(name, absent)
-        if type(value) is not int or not least <= value <= most:  # a bool is an int to isinstance
-            raise ManifestError(self.key(name), got=_shown(value), want=want)
-        return value
-
-    def flag(self, name: str, *, absent: bool | None = None) -> bool:
-        """True or false; ``absent`` is its value where it is not written, None where it must be."""
-        value = self.value(name, "true or false") if absent is None else self._values.get(name, absent)
-        if not isinstance(value, bool):
-            raise ManifestError(self.key(name), got=_shown(value), want="true or false")
-        return value
-
-    def text(self, name: str, want: str) -> str:
-        """A string."""
-        value = self.value(name, want)
-        if not isinstance(value, str):
-            raise ManifestError(self.key(name), got=_shown(value), want=want)
-        return value
-
-    def name(self, name: str, pattern: re.Pattern[str], want: str) -> str:
-        """A string that matches a pattern."""
-        value = self.text(name, want)
-        if not pattern.fullmatch(value):
-            raise ManifestError(self.key(name), got=_shown(value), want=want)
-        return value
-
-
-def _shown(value: object) -> str:
-    """A value for a message, cut short, as TOML would write it."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-
-
-def _main(table: _Table, engine: Engine, files: _Files) -> str:
+def _main(table: Table, engine: Engine, files: Files) -> str:
     """The path of the main module: a measured file of the guest, in the engine's language."""
     language, suffixes = MAIN_FILES[engine]
     want = f"a {language} file under {GUEST}, such as {GUEST}main{suffixes[0]}"
     path = table.text("main", want)
     if not path.startswith(GUEST) or not path.endswith(suffixes):
-        raise ManifestError(table.key("main"), got=_shown(path), want=want)
+        raise ManifestError(table.key("main"), got=shown(path), want=want)
     files.read(table.key("main"), path)
     return path
 
 
-def _permissions(table: _Table, engine: Engine) -> frozenset[Permission]:
+def _permissions(table: Table, engine: Engine) -> frozenset[Permission]:
     """The permissions by name: none where the key is left out, all that the engine cannot keep from its guests."""
     key, known = table.key("permissions"), ", ".join(f'"{permission}"' for permission in Permission)
     names = table.value("permissions", f"a list of {known}") if "permissions" in table else []
     if not isinstance(names, list):
-        raise ManifestError(key, got=_shown(names), want=f"a list of {known}")
+        raise ManifestError(key, got=shown(names), want=f"a list of {known}")
     granted: set[Permission] = set()
     for name in names:
         if not isinstance(name, str) or name not in tuple(Permission):
-            raise ManifestError(key, got=_shown(name), want=f"names out of {known}")
+            raise ManifestError(key, got=shown(name), want=f"names out of {known}")
         if name in granted:
             raise ManifestError(key, got=f"{name!r} twice", want="each name once")
         granted.add(Permission(name))
@@ -354,14 +237,14 @@ def _permissions(table: _Table, engine: Engine) -> frozenset[Permission]:
         line = f"permissions = [{listed}]"
         raise ManifestError(
             key,
-            got=_shown(names) if names else "not there",
+            got=shown(names) if names else "not there",
             want=f"{line}: {MAIN_FILES[engine][0]} code can be kept from neither",
             advice=f"write {line} below [enclave] in casemate.toml",
         )
     return frozenset(granted)
 
 
-def _limits(table: _Table, isolation: Isolation) -> Limits:
+def _limits(table: Table, isolation: Isolation) -> Limits:
     """The table [limits]: one guest and one call at a time where the guest is shared."""
     memory_mib = table.integer("memory_mib", MIN_MEMORY_MIB, MAX_MEMORY_MIB)
     shared = isolation is Isolation.SHARED
@@ -383,7 +266,7 @@ def _limits(table: _Table, isolation: Isolation) -> Limits:
     )
 
 
-def _functions(table: _Table, known: tuple[str, ...], parse: Callable[[str, _Table], T]) -> tuple[T, ...]:
+def _functions(table: Table, known: tuple[str, ...], parse: Callable[[str, Table], T]) -> tuple[T, ...]:
     """A table of tables, one for each function's name."""
     names = table.names()
     if len(names) > MAX_ENTRIES:
@@ -392,13 +275,13 @@ def _functions(table: _Table, known: tuple[str, ...], parse: Callable[[str, _Tab
     for name in names:
         if not FUNCTION_NAME.fullmatch(name):
             raise ManifestError(
-                table.key(_shown(name)), got="no name of a function", want="letters, digits, _; at most 64"
+                table.key(shown(name)), got="no name of a function", want="letters, digits, _; at most 64"
             )
         found.append(parse(name, table.table(name, known)))
     return tuple(found)
 
 
-def _callers(table: _Table) -> tuple[Caller, ...]:
+def _callers(table: Table) -> tuple[Caller, ...]:
     """The named callers; no key under two names."""
     names = table.names()
     if len(names) > MAX_CALLERS:
@@ -406,29 +289,19 @@ def _callers(table: _Table) -> tuple[Caller, ...]:
     by_key: dict[bytes, str] = {}
     for name in names:
         if not CALLER_NAME.fullmatch(name) or name == ANYONE.value:
-            raise ManifestError(table.key(_shown(name)), got="no name for a caller", want="letters, digits, . _ @ -")
-        public_key = _public_key(table.key(name), table.text(name, f"{PREFIX}BASE64"))
+            raise ManifestError(table.key(shown(name)), got="no name for a caller", want="letters, digits, . _ @ -")
+        public_key = read_public_key(table.key(name), table.text(name, f"{PREFIX}BASE64"))
         if public_key in by_key:
             raise ManifestError(table.key(name), got=f"the key of {by_key[public_key]}", want="one name for each key")
         by_key[public_key] = name
     return tuple(Caller(name, public_key) for public_key, name in by_key.items())
 
 
-def _public_key(key: str, text: str) -> bytes:
-    try:
-        public_key = parse_caller_key(key, text)
-    except WireError as error:
-        raise ManifestError(key, got=error.got, want=error.want) from None
-    if has_small_order(public_key):
-        raise ManifestError(key, got="a key of small order", want="one with an owner: anybody can sign for this one")
-    return public_key
-
-
-def _entry(name: str, table: _Table, callers: Mapping[str, Caller], files: _Files) -> EntryPoint:
+def _entry(name: str, table: Table, callers: Mapping[str, Caller], files: Files) -> EntryPoint:
     entry = EntryPoint(
         name=name,
-        input=_schema(table, "input", files),
-        output=_schema(table, "output", files),
+        input=read_schema(table, "input", files),
+        output=read_schema(table, "output", files),
         callers=_admitted(table, callers),
         plain=table.flag("plain", absent=False),
         stream=table.flag("stream", absent=False),
@@ -442,35 +315,35 @@ def _entry(name: str, table: _Table, callers: Mapping[str, Caller], files: _File
     return entry
 
 
-def _ocall(name: str, table: _Table, files: _Files) -> Ocall:
-    return Ocall(name=name, input=_schema(table, "input", files), output=_schema(table, "output", files))
+def _ocall(name: str, table: Table, files: Files) -> Ocall:
+    return Ocall(name=name, input=read_schema(table, "input", files), output=read_schema(table, "output", files))
 
 
-def _state(top: _Table) -> StateRules | None:
+def _state(top: Table) -> StateRules | None:
     """The table [state]; it has no defaults."""
     if "state" not in top:
         return None
     table = top.table("state", KEYS["state"])
     return StateRules(
-        binding=_choice(table, "policy", SealBinding),
-        recovery=_choice(table, "recovery", Recovery),
+        binding=read_choice(table, "policy", SealBinding),
+        recovery=read_choice(table, "recovery", Recovery),
         max_kib=table.integer("max_kib", 1, MAX_STATE_KIB),
     )
 
 
-def _ra_tls(top: _Table) -> bool:
+def _ra_tls(top: Table) -> bool:
     """The table [ra_tls]: off where it is absent."""
     return "ra_tls" in top and top.table("ra_tls", KEYS["ra_tls"]).flag("enabled")
 
 
-def _errors(table: _Table, files: _Files) -> tuple[DeclaredError, ...]:
+def _errors(table: Table, files: Files) -> tuple[DeclaredError, ...]:
     """The table [errors]: by its name, the words of each error, or a table with words and a schema of details."""
     names = table.names()
     if len(names) > MAX_ENTRIES:
         raise ManifestError("errors", got=f"{len(names)} of them", want=f"at most {MAX_ENTRIES}")
     found = []
     for name in names:
-        key = table.key(_shown(name))
+        key = table.key(shown(name))
         if not ERROR_NAME.fullmatch(name) or len(name) > MAX_ERROR_NAME:
             want = f"lower-case letters, digits and inner hyphens, at most {MAX_ERROR_NAME}"
             raise ManifestError(key, got="no name of an error", want=want)
@@ -478,44 +351,34 @@ def _errors(table: _Table, files: _Files) -> tuple[DeclaredError, ...]:
             raise ManifestError(key, got="a code of Casemate's own", want="another name")
         if table.holds_table(name):
             inner = table.table(name, KEYS["errors.NAME"])
-            details = _schema(inner, "details", files) if "details" in inner else None
+            details = read_schema(inner, "details", files) if "details" in inner else None
             found.append(DeclaredError(name, _reason(inner, "reason"), details))
         else:
             found.append(DeclaredError(name, _reason(table, name), None))
     return tuple(found)
 
 
-def _reason(table: _Table, name: str) -> str:
+def _reason(table: Table, name: str) -> str:
     want = f"words for the caller, at most {MAX_REASON} bytes"
     words = table.text(name, want)
     if not words.strip() or len(words.encode()) > MAX_REASON or not words.isprintable():
-        raise ManifestError(table.key(name), got=_shown(words), want=f"{want}, in one line")
+        raise ManifestError(table.key(name), got=shown(words), want=f"{want}, in one line")
     return words
 
 
-def _monitor(table: _Table) -> tuple[MonitorRule, ...]:
+def _monitor(table: Table) -> tuple[MonitorRule, ...]:
     """The tables [monitor.NAME], in the order of what is counted."""
     rules = []
     for subject in Monitored:
         if subject in table:
             rule = table.table(subject, KEYS["monitor.NAME"])
-            rules.append(MonitorRule(subject, rule.integer("most", 1, MAX_MONITORED), _choice(rule, "then", Reaction)))
+            rules.append(
+                MonitorRule(subject, rule.integer("most", 1, MAX_MONITORED), read_choice(rule, "then", Reaction))
+            )
     return tuple(rules)
 
 
-def _choice(table: _Table, name: str, choices: type[Choice], *, absent: Choice | None = None) -> Choice:
-    """One of a few words; ``absent`` where none is written, None where one must be."""
-    if absent is not None and name not in table:
-        return absent
-    known = " or ".join(repr(choice.value) for choice in choices)
-    text = table.text(name, known)
-    try:
-        return choices(text)
-    except ValueError:
-        raise ManifestError(table.key(name), got=_shown(text), want=known) from None
-
-
-def _admitted(table: _Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...] | Anyone:
+def _admitted(table: Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...] | Anyone:
     """The callers admitted: a list of names, or ``"anyone"``; there is no default."""
     want = 'a list of names from [callers], or "anyone"'
     value = table.value("callers", want)
@@ -523,38 +386,12 @@ def _admitted(table: _Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...
     if value == ANYONE.value:
         return ANYONE
     if not isinstance(value, list) or not value:
-        raise ManifestError(key, got=_shown(value), want=want)
+        raise ManifestError(key, got=shown(value), want=want)
     admitted: dict[str, Caller] = {}
     for name in value:
         if not isinstance(name, str) or name not in callers:
-            raise ManifestError(key, got=_shown(name), want="a name from [callers]")
+            raise ManifestError(key, got=shown(name), want="a name from [callers]")
         if name in admitted:
             raise ManifestError(key, got=f"{name!r} twice", want="each name once")
         admitted[name] = callers[name]
     return tuple(admitted.values())
-
-
-def _schema(table: _Table, name: str, files: _Files) -> Schema:
-    """A schema: the path of a file under schemas/, or a table inside the manifest."""
-    key = table.key(name)
-    value = table.value(name, "the path of a JSON Schema under schemas/, or an inline table")
-    if isinstance(value, str):
-        if not value.startswith(SCHEMAS):
-            raise ManifestError(key, got=_shown(value), want="a path under schemas/, where files are measured")
-        text, key = files.schema(key, value), f"{key} ({value})"
-    elif isinstance(value, dict):
-        text = _inline(key, value)
-    else:
-        raise ManifestError(key, got=_shown(value), want="a path or an inline table")
-    try:
-        return Schema(key, parse_json("schema", text, limit=MAX_SCHEMA))
-    except WireError as error:
-        raise ManifestError(key, got=error.got, want=error.want) from None
-
-
-def _inline(key: str, value: dict[str, Any]) -> bytes:
-    """A schema written in TOML, as JSON, so that both kinds pass the same checks; JSON has no dates and infinities."""
-    try:
-        return encode_json(value)
-    except (TypeError, ValueError, RecursionError):
-        raise ManifestError(key, got="a value that JSON does not have", want="values that JSON has") from None

@@ -19,7 +19,7 @@ from casemate.images.keys import DeveloperKey
 from casemate.images.lock import this_platform
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.image_index import LOCK_PATH
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.runtime_lock import Record, RuntimeLock, RuntimeLockError, RuntimePart
 from casemate.wire.sgx.attributes import AttributeFlag
 from casemate.wire.sgx.sgxs import DATA_PAGE, PAGE_SIZE, Ecreate, Segment, Sgxs

@@ -13,7 +13,8 @@ from tests.rigs.manifest_cases import FILES, PYTHON, REFUSED, TEXT, TOLD
 
 from casemate.images.functions.manifest_schema import manifest_schema
 from casemate.images.functions.starter import Template, write_starter
-from casemate.wire.protocol.manifest import Engine, ManifestError
+from casemate.wire.protocol.manifest import Engine
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import KEYS, parse_manifest
 
 SCHEMA = manifest_schema()

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.images.schemas.compiled import CompiledSchemas, compile_schemas
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 TEXT = """

@@ -11,13 +11,12 @@ from casemate.wire.protocol.manifest import (
     Engine,
     Limits,
     Manifest,
-    ManifestError,
     Monitored,
     MonitorRule,
     Permission,
     Reaction,
-    UnknownKeyError,
 )
+from casemate.wire.protocol.manifest_table import ManifestError, UnknownKeyError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from casemate.wire.protocol.caller_key import caller_key_text, has_small_order
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 MANIFEST = b"""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from casemate.images.functions.javascript.links import Linked, link_modules
 from casemate.wire.protocol.image_index import Link
-from casemate.wire.protocol.manifest import Manifest, ManifestError
+from casemate.wire.protocol.manifest import Manifest
+from casemate.wire.protocol.manifest_table import ManifestError
 
 
 def check_guest_code(files: Mapping[str, bytes], manifest: Manifest) -> tuple[Link, ...]:

@@ -4,7 +4,8 @@ import ast
 
 from casemate.images.functions.python.bindings import Bindings, Function, bindings_of, yields
 from casemate.images.functions.python.sources import PythonModule
-from casemate.wire.protocol.manifest import EntryPoint, Manifest, ManifestError
+from casemate.wire.protocol.manifest import EntryPoint, Manifest
+from casemate.wire.protocol.manifest_table import ManifestError
 
 _ARGUMENTS = ("input", "context")
 _STREAM_ARGUMENTS = (*_ARGUMENTS, "chunks")

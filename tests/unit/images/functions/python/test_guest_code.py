@@ -16,7 +16,7 @@ from casemate.images.errors import SourceError
 from casemate.images.functions.python.guest_code import check_guest_code
 from casemate.images.functions.python.sources import MAX_SOURCE, parse_module
 from casemate.images.functions.python.standard_library import ABSENT
-from casemate.wire.protocol.manifest import ManifestError
+from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
 MANIFEST = """
