@@ -32,7 +32,9 @@ from casemate.engines.python.bootstrap.json_text import UntellableError, decode,
 from casemate.engines.python.bootstrap.limits import STEP_TIME
 from casemate.engines.python.bootstrap.program import Grants, Limits
 from casemate.engines.python.bootstrap.streams import opened
-from casemate.engines.questions import MAX_LISTED, MAX_SEALED_TEXT, Seal, StateQuestion, Unseal, parse_question
+from casemate.engines.questions import parse_question
+from casemate.engines.questions.seals import MAX_SEALED_TEXT, Seal, Unseal
+from casemate.engines.questions.state import MAX_LISTED, StateQuestion
 from casemate.guest import ABSENT, EnclaveError, Refusal
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.protocol.call import StateMark

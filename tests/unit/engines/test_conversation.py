@@ -22,7 +22,8 @@ from casemate.engines.frames import (
     frame,
     head_and_text,
 )
-from casemate.engines.questions import MAX_QUESTION, GetState
+from casemate.engines.questions import MAX_QUESTION
+from casemate.engines.questions.state import GetState
 from casemate.engines.registry import engine_named
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code

@@ -3,18 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.engines.frames import NO_CALL, FrameKind, Wanted, frame, head_and_text, parse_said
-from casemate.engines.questions import (
-    MAX_LISTED,
-    MAX_SEALED_TEXT,
-    CompareAndSetState,
-    DeleteState,
-    GetState,
-    ListState,
-    PutState,
-    Seal,
-    Unseal,
-    parse_question,
-)
+from casemate.engines.questions import parse_question
+from casemate.engines.questions.seals import MAX_SEALED_TEXT, Seal, Unseal
+from casemate.engines.questions.state import MAX_LISTED, CompareAndSetState, DeleteState, GetState, ListState, PutState
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE

@@ -7,16 +7,10 @@ import pytest
 from tests.rigs.engine_functions import function
 
 from casemate.engines.frames import Failed, Returned, Wanted
-from casemate.engines.questions import CompareAndSetState as SetIf
-from casemate.engines.questions import (
-    DeleteState,
-    GetState,
-    InsideQuestion,
-    ListState,
-    PutState,
-    Seal,
-    Unseal,
-)
+from casemate.engines.questions import InsideQuestion
+from casemate.engines.questions.seals import Seal, Unseal
+from casemate.engines.questions.state import CompareAndSetState as SetIf
+from casemate.engines.questions.state import DeleteState, GetState, ListState, PutState
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.seal_binding import SealBinding

@@ -10,7 +10,7 @@ import pytest
 from tests.rigs.engine_streams import ECHO, Kind, Stream, in_python, streams
 
 from casemate.engines.frames import Asked, Ended, Failed, FrameKind, Paused, Returned, Wanted
-from casemate.engines.questions import GetState
+from casemate.engines.questions.state import GetState
 from casemate.wire.protocol.call import MAX_CHUNK
 from casemate.wire.protocol.faults import Code
 

@@ -12,7 +12,7 @@ from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
 from casemate.engines.frames import Asked, Failed, Refused, Returned, Said, Wanted
-from casemate.engines.questions import Seal, Unseal
+from casemate.engines.questions.seals import Seal, Unseal
 from casemate.guest import AsyncChunks, Chunks, Context, EnclaveError, Refusal
 from casemate.testing.fake_enclave import FakeEnclave, UntellableError, key_of, stranger
 from casemate.wire.protocol.call import StateMark

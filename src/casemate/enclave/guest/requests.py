@@ -14,7 +14,9 @@ from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import MAX_SEALED_VALUE, Sealer
 from casemate.enclave.store.store import Store
 from casemate.engines.frames import Asked, Wanted
-from casemate.engines.questions import InsideQuestion, Seal, StateQuestion, Unseal
+from casemate.engines.questions import InsideQuestion
+from casemate.engines.questions.seals import Seal, Unseal
+from casemate.engines.questions.state import StateQuestion
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import Refusal, StateMark

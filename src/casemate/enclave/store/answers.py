@@ -2,7 +2,7 @@
 
 from casemate.enclave.store.transaction import Transaction
 from casemate.enclave.store.values import sorted_json
-from casemate.engines.questions import (
+from casemate.engines.questions.state import (
     CompareAndSetState,
     DeleteState,
     GetState,

@@ -20,7 +20,8 @@ from typing import Final
 
 from casemate.engines.command import Command, GuestProgram, SourceModule
 from casemate.engines.frames import head_and_text
-from casemate.engines.questions import MAX_LISTED, MAX_SEALED_TEXT
+from casemate.engines.questions.seals import MAX_SEALED_TEXT
+from casemate.engines.questions.state import MAX_LISTED
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 

@@ -7,7 +7,7 @@ import pytest
 from tests.rigs.engine import EVERYTHING, Module, engine, linked, main
 
 from casemate.engines.frames import Failed, Returned, Said, Wanted
-from casemate.engines.questions import Unseal
+from casemate.engines.questions.seals import Unseal
 from casemate.wire.protocol.manifest import Permission
 
 NONE: frozenset[Permission] = frozenset()

@@ -4,7 +4,7 @@ import pytest
 from tests.rigs.engine_functions import function
 
 from casemate.engines.frames import Failed, Returned, Wanted
-from casemate.engines.questions import CompareAndSetState, GetState
+from casemate.engines.questions.state import CompareAndSetState, GetState
 from casemate.testing.hostile_guests import TRAPS
 from casemate.wire.protocol.manifest import Engine
 
