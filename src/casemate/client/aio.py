@@ -32,6 +32,7 @@ from casemate.client.vm.aio import Vms
 from casemate.images.image import Image
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence
 from casemate.wire.errors import CasemateError
+from casemate.wire.messages.functions import DRAIN, FunctionIs, GetFunction, ListFunctions, SwitchFunction
 from casemate.wire.messages.host import (
     Call,
     DestroyEnclave,
@@ -47,6 +48,7 @@ from casemate.wire.messages.machine_log import LogIs, ReadLog
 from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.protocol.call import StepTaken
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.function_name import checked_name
 from casemate.wire.protocol.tee import Tee
 
 
@@ -89,6 +91,7 @@ class Client:
         *,
         temporary: bool = False,
         tee: Tee = Tee.SGX,
+        candidate: bool = False,
         timeout: float = LAUNCH_TIMEOUT,
     ) -> int:
         """Has the host launch an image; its number for it, of which nothing is known until it is attested.
@@ -98,9 +101,10 @@ class Client:
             temporary: for this program's errand: the machine does not launch it again when it starts anew. A gateway
                 makes no difference.
             tee: as what it is to run: an SGX enclave, or a paravirtual SEV-SNP guest.
+            candidate: it is to replace another by :meth:`switch`; until then it answers to its number alone.
             timeout: seconds.
         """
-        request = Launch(image.name, image.sgxs, image.sigstruct, temporary, tee)
+        request = Launch(image.name, image.sgxs, image.sigstruct, temporary, tee, candidate)
         return (await self._transport.answer(request, timeout)).enclave
 
     async def enclaves(self) -> tuple[EnclaveIs, ...]:
@@ -116,35 +120,78 @@ class Client:
         """
         return await self._transport.answer(ReadLog(after))
 
-    async def start(self, enclave: int) -> EnclaveIs:
-        """Starts a stopped enclave, with fresh keys: attest it again."""
-        return await self._transport.answer(StartEnclave(enclave))
+    async def functions(self) -> tuple[FunctionIs, ...]:
+        """All names that enclaves were deployed under, in the host's words."""
+        return (await self._transport.answer(ListFunctions())).functions
 
-    async def stop(self, enclave: int) -> EnclaveIs:
+    async def function(self, name: str) -> FunctionIs:
+        """What a name stands for, in the host's words: the enclave that was deployed under it, or the only one.
+
+        Raises:
+            WireError: that can be no function's name; nothing was sent.
+            HostRefusedError: no enclave bears that name, or several do and none was deployed.
+        """
+        return await self._transport.answer(GetFunction(checked_name(name)))
+
+    async def switch(
+        self, name: str, enclave: int, *, replaces: int = 0, drain: int = DRAIN, timeout: float = LAUNCH_TIMEOUT
+    ) -> FunctionIs:
+        """Has an enclave that bears a name answer to it, once it runs and has answered a challenge of the host's.
+
+        Where anything fails, the name stays where it is.
+
+        Args:
+            name: the function's.
+            enclave: its number; started, if it does not run.
+            replaces: the number of the enclave that answers to the name now; 0 for none.
+            drain: seconds for which that one may go on with its sessions, at most; then it is stopped.
+            timeout: seconds.
+
+        Raises:
+            HostRefusedError: another answers to the name meanwhile, or the enclave cannot take its place.
+        """
+        return await self._transport.answer(SwitchFunction(checked_name(name), enclave, replaces, drain), timeout)
+
+    async def start(self, enclave: int | str) -> EnclaveIs:
+        """Starts a stopped enclave, by its number or name, with fresh keys: attest it again."""
+        return await self._transport.answer(StartEnclave(await self._number(enclave)))
+
+    async def stop(self, enclave: int | str) -> EnclaveIs:
         """Ends an enclave's process; its pages stay."""
-        return await self._transport.answer(StopEnclave(enclave))
+        return await self._transport.answer(StopEnclave(await self._number(enclave)))
 
-    async def destroy(self, enclave: int) -> EnclaveIs:
-        """Ends an enclave for good."""
-        return await self._transport.answer(DestroyEnclave(enclave))
+    async def destroy(self, enclave: int | str) -> EnclaveIs:
+        """Ends an enclave for good, and has its name mean nothing any more."""
+        return await self._transport.answer(DestroyEnclave(await self._number(enclave)))
 
     async def machine(self) -> MachineDescription:
         """Which machine this is, in its gateway's words; :class:`NotOfferedError` on a Unix socket."""
         return await self._transport.answer(GetMachine())
 
-    async def evidence(self, enclave: int, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:
+    async def evidence(self, enclave: int | str, nonce: bytes, *, timeout: float = ASK_TIMEOUT) -> EvidenceIs:
         """The host's answer to a challenge, unverified; :meth:`attest` is what most want."""
-        return await self._transport.answer(GetEvidence(enclave, nonce), timeout)
+        return await self._transport.answer(GetEvidence(await self._number(enclave), nonce), timeout)
 
-    async def attest(self, enclave: int, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
+    async def attest(self, enclave: int | str, policy: AnyPolicy, *, timeout: float = ASK_TIMEOUT) -> "Enclave":
         """Challenges an enclave, appraises it by ``policy``, and opens a session with it.
+
+        Args:
+            enclave: the host's number for it, or a function's name: then the host says which enclave that is now, and
+                the session stays with it when another takes its place.
+            policy: whom to trust. A name is the host's word alone: only the policy says which code it may stand for.
+            timeout: seconds.
 
         Raises:
             RefusedError, ReceiptRefusedError: its evidence does not satisfy.
         """
         nonce = challenge()
-        answer = await self.evidence(enclave, nonce, timeout=timeout)
-        return Enclave(self, enclave, appraise_answer(answer, nonce, policy, datetime.now(UTC)))
+        number = await self._number(enclave)
+        answer = await self.evidence(number, nonce, timeout=timeout)
+        return Enclave(self, number, appraise_answer(answer, nonce, policy, datetime.now(UTC)))
+
+    async def _number(self, enclave: int | str) -> int:
+        """The number of an enclave that the user has named."""
+        return enclave if isinstance(enclave, int) else (await self.function(enclave)).current.enclave
 
     async def relay(self, call: Call, timeout: float) -> bytes:
         """Has the host carry a sealed call; the sealed response, unopened.

@@ -28,7 +28,7 @@ from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
-from casemate.wire.messages import host, machine_log
+from casemate.wire.messages import functions, host, machine_log
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import ENCLAVE_VERBS, json_members, routes_of
 from casemate.wire.protocol.call import MAX_SEALED
@@ -93,7 +93,9 @@ def _launch(question: host.Launch, remaining: Callable[[], float]) -> Exchange[h
         del body, put  # as long as the image itself
     else:
         good(asked, known)
-    wanted = encode_json({"image": image, "name": question.name, "tee": str(question.tee)})
+    wanted = encode_json(
+        {"image": image, "name": question.name, "tee": str(question.tee), "candidate": question.candidate}
+    )
     made = replace(
         sent_to(ROUTES[host.Launch], question, body=wanted),
         idempotency_key=secrets.token_hex(16),
@@ -160,6 +162,20 @@ def _enclaves(body: JsonObject) -> host.EnclavesAre:
     return host.EnclavesAre(tuple(_enclave(each) for each in body.children("enclaves", limit=_MAX_ENCLAVES)))
 
 
+def _function(body: JsonObject) -> functions.FunctionIs:
+    return functions.FunctionIs(
+        name=body.text("name"),
+        current=_enclave(body.child("current")),
+        previous=_enclave(body.child("previous")) if body.has("previous") else None,
+        deployed=body.flag("deployed"),
+    )
+
+
+def _functions(body: JsonObject) -> functions.FunctionsAre:
+    found = body.children("functions", limit=_MAX_ENCLAVES)
+    return functions.FunctionsAre(tuple(_function(each) for each in found))
+
+
 def _log(body: JsonObject) -> machine_log.LogIs:
     entries = tuple(_log_entry(each) for each in body.children("entries", limit=machine_log.MAX_ENTRIES))
     return machine_log.LogIs(body.uint("host", MAX_INTEGER), entries)
@@ -186,6 +202,8 @@ BY_HAND: dict[type, Callable[[Any, Callable[[], float]], Exchange[object]]] = {
 ANSWERS: dict[type, Callable[[JsonObject], object]] = {
     host.EnclaveIs: _enclave,
     host.EnclavesAre: _enclaves,
+    functions.FunctionIs: _function,
+    functions.FunctionsAre: _functions,
     machine_log.LogIs: _log,
     **VM_ANSWERS,
 }

@@ -23,6 +23,7 @@ from casemate.gateway.learner.vm import learner_vm_routes
 from casemate.gateway.v1.calls import call_routes, relay_of
 from casemate.gateway.v1.enclaves import enclave_routes
 from casemate.gateway.v1.events import EventStreams, event_routes
+from casemate.gateway.v1.functions import function_routes
 from casemate.gateway.v1.images import image_routes
 from casemate.gateway.v1.log import log_routes
 from casemate.gateway.v1.machine import MachineFile, machine_routes, metrics_routes
@@ -78,6 +79,7 @@ class Gateway:
             machine_routes(machine, version),
             image_routes(host, idempotency),
             enclave_routes(host, idempotency),
+            function_routes(host),
             learner_vm_routes(vms, shares, SharedVms(vms, guests)),
             vm_routes(vms, shares, idempotency),
             console_routes(self._consoles),

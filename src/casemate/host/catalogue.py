@@ -16,7 +16,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.protocol.tee import Tee
 
-VERSION = 2
+VERSION = 3
 """Version of the tables below (PRAGMA user_version)."""
 
 _TABLES = """
@@ -46,10 +46,20 @@ CREATE TABLE given (number INTEGER NOT NULL);
 INSERT INTO given VALUES (0);
 CREATE INDEX deployment_image ON deployment (image);
 """
+_FUNCTIONS = """
+CREATE TABLE function (
+    name TEXT PRIMARY KEY,
+    current INTEGER NOT NULL REFERENCES deployment,
+    previous INTEGER REFERENCES deployment
+);
+"""
 _FROM_1 = """
 ALTER TABLE deployment ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
 ALTER TABLE image ADD COLUMN keeper TEXT NOT NULL DEFAULT '';
 """
+_UPGRADES = {0: _TABLES + _FUNCTIONS, 1: _FROM_1 + _FUNCTIONS, 2: _FUNCTIONS}
+"""What makes this version's tables out of those of each earlier one; 0 is an empty file."""
+
 _ABOUT = "image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, debug"
 
 
@@ -62,6 +72,19 @@ class Wanted(StrEnum):
 
     RUNNING = "running"
     STOPPED = "stopped"
+    CANDIDATE = "candidate"
+    """Launched to replace another, and not switched to yet: the next host forgets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A name that was given to a deployment."""
+
+    name: str
+    current: int
+    """The number of the deployment that answers to it."""
+    previous: int | None = None
+    """That of the one before, to go back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +132,9 @@ class Catalogue:
             self._rows.execute("PRAGMA temp_store = MEMORY")  # no folder for temporary files is left to this process
             self._rows.execute("PRAGMA cache_size = -512")  # KiB: rows are few, and images are not worth caching
             (version,) = self._rows.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._rows.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-            elif version == 1:
-                self._rows.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
+            if version in _UPGRADES:
+                script = f"BEGIN IMMEDIATE; {_UPGRADES[version]} PRAGMA user_version = {VERSION}; COMMIT;"
+                self._rows.executescript(script)
         if version > VERSION:
             raise CatalogueError(
                 f"{path} has version {version}, this Casemate knows {VERSION}: run the newer one, or restore a backup"
@@ -192,12 +214,33 @@ class Catalogue:
             self._rows.execute("UPDATE deployment SET wanted = ? WHERE number = ?", (wanted, number))
 
     def forget(self, number: int) -> None:
-        """Removes a deployment, and its image if nobody keeps that."""
+        """Removes a deployment, the name that it answers to, and its image if nobody keeps that."""
         with self._transaction():
             row = self._rows.execute("SELECT image FROM deployment WHERE number = ?", (number,)).fetchone()
             if row is not None:
+                self._rows.execute("DELETE FROM function WHERE current = ?", (number,))
+                self._rows.execute("UPDATE function SET previous = NULL WHERE previous = ?", (number,))
                 self._rows.execute("DELETE FROM deployment WHERE number = ?", (number,))
                 self._sweep(row[0])
+
+    def functions(self) -> tuple[Function, ...]:
+        """All names that were given, in their order."""
+        with self._typed():
+            rows = self._rows.execute("SELECT name, current, previous FROM function ORDER BY name").fetchall()
+        return tuple(Function(*row) for row in rows)
+
+    def switch(self, function: Function) -> None:
+        """Gives a name to its current deployment, which should run from now on; the previous one should be stopped.
+
+        Both or neither: after a crash in the middle, exactly one of them answers to the name.
+        """
+        with self._transaction():
+            self._rows.execute(
+                "INSERT OR REPLACE INTO function (name, current, previous) VALUES (?, ?, ?)",
+                (function.name, function.current, function.previous),
+            )
+            for number, wanted in ((function.current, Wanted.RUNNING), (function.previous, Wanted.STOPPED)):
+                self._rows.execute("UPDATE deployment SET wanted = ? WHERE number = ?", (wanted, number))
 
     def _put(self, about: ImageIs, files: ImageBytes, keeper: str, *, kept: bool) -> None:
         columns = (

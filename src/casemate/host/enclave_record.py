@@ -36,3 +36,14 @@ class EnclaveRecord:
     deaths: Deaths = field(default_factory=Deaths)
     coming: "asyncio.Task[None] | None" = None
     """The launch in the background, if there is one; calls wait for it."""
+    candidate: "asyncio.Task[None] | None" = None
+    """For an enclave that may replace another: destroys it, where the switch to it does not come."""
+    retiring: "asyncio.Task[None] | None" = None
+    """For one that was replaced: lets its calls end, and stops it."""
+    discarding: "asyncio.Task[None] | None" = None
+    """For one that nothing goes back to any more: destroys it once it has retired."""
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the catalogue has a row for it."""
+        return self.lasting or self.candidate is not None

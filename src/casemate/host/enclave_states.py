@@ -38,6 +38,7 @@ CAUSES: dict[Event, frozenset[Cause]] = {
 AT_START: dict[Wanted, tuple[State, str]] = {
     Wanted.RUNNING: (State.LOADED, AGAIN),
     Wanted.STOPPED: (State.STOPPED, ""),
+    Wanted.CANDIDATE: (State.DESTROYED, "the host ended before it was switched to"),
 }
 """State and reason of a deployment that the catalogue has, when the host starts: by what its owner wants it to be."""
 

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import socket
@@ -105,6 +106,13 @@ class EntryGate:
         self._is_ready = False
         self._end: str | None = None
         """Why nothing can be entered any more."""
+        self._closed_with: Fault | None = None
+        """What new entries are refused with, while those that are here already go on."""
+        self._used_at = 0.0
+        """When an entry came or ended last, by the event loop's clock."""
+        self._rest = asyncio.Event()
+        """Set while nothing waits or is under way."""
+        self._rest.set()
         self._is_untold = False
         """``on_death`` has yet to be told of that."""
         self._loop = asyncio.get_running_loop()
@@ -117,6 +125,37 @@ class EntryGate:
         """Hangs up; entries under way and those that wait are refused as ``lost``."""
         self._is_untold = False
         self._stop("the link is closed")
+
+    async def drain(self, refusal: FaultError, *, quiet: float, most: float, last: float) -> None:
+        """Goes on until nothing has been entered for some time; lets nobody in any more; waits for what is under way.
+
+        If the current task is cancelled, everybody is let in again.
+
+        Args:
+            refusal: what is told to those who come too late.
+            quiet: seconds without an entry after which the enclave's sessions count as over.
+            most: seconds for which it goes on at most.
+            last: seconds within which what is under way should end then.
+        """
+        end = self._loop.time() + most
+        try:
+            while self._end is None:
+                rested = self._used_at + quiet if self._rest.is_set() else end
+                left = min(rested, end) - self._loop.time()
+                if left <= 0:
+                    break
+                await asyncio.sleep(min(left, quiet))
+            self._closed_with = refusal.fault
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(last):
+                    await self._rest.wait()
+        except asyncio.CancelledError:
+            self._closed_with = None
+            raise
+
+    def let_in(self) -> None:
+        """Undoes what :meth:`drain` has done: a replaced enclave is to go on."""
+        self._closed_with = None
 
     async def enter(self, message: object, wanted: type[T]) -> T:
         """The enclave's reply to one entry, made in the turn of the current task's :data:`CALLER`.
@@ -132,6 +171,10 @@ class EntryGate:
             if self._is_untold:
                 self._loop.call_soon(self._tell, context=contextvars.Context())
             raise refuse(Code.LOST, self._end)
+        if self._closed_with is not None:
+            raise FaultError(self._closed_with)
+        self._used_at = self._loop.time()
+        self._rest.clear()
         window = self._calls if isinstance(message, Enter | PlainEnter) else self._others
         left: asyncio.Future[T] = self._loop.create_future()
         entry = _Entry(message, wanted, left, window)
@@ -145,6 +188,7 @@ class EntryGate:
         finally:
             if not entry.number:
                 window.waiting.withdraw(entry, caller, session)
+                self._look_for_rest()
 
     def _send(self, entry: _Entry[Any]) -> None:
         """Begins an entry; there must be room for it.
@@ -156,6 +200,7 @@ class EntryGate:
             payload = numbered(number, entry.message)
         except Exception as error:  # nothing was sent: a bad message is its caller's business alone
             entry.fail(error)
+            self._look_for_rest()
             return
         entry.number, entry.sent_at = number, self._loop.time()
         entry.message = None  # up to 17 MiB: not kept for a caller that has left
@@ -256,10 +301,17 @@ class EntryGate:
         del self._under_way[number]
         entry.window.room += 1
         self._send_waiting(entry.window)
+        self._look_for_rest()
         if isinstance(reply, Fault):
             entry.fail(FaultError(reply))
         elif not entry.left.done():
             entry.left.set_result(reply)
+
+    def _look_for_rest(self) -> None:
+        """Takes note of the moment, where nothing waits or is under way any more."""
+        if not (self._under_way or self._calls.waiting or self._others.waiting):
+            self._used_at = self._loop.time()
+            self._rest.set()
 
     def _look_again_at(self, moment: float) -> None:
         self._timer = self._loop.call_at(moment, self._look_for_silence, context=contextvars.Context())
@@ -313,6 +365,7 @@ class EntryGate:
         for window in (self._calls, self._others):
             while (waiting := window.waiting.next()) is not None:
                 waiting.fail(refuse(Code.LOST, reason))
+        self._rest.set()
 
 
 def _session_of(message: object) -> int | None:

@@ -9,10 +9,13 @@ malformed is a :class:`WireError`.
 """
 
 import asyncio
+import hashlib
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -23,7 +26,8 @@ from casemate.host.enclave_record import NOWHERE, EnclaveRecord
 from casemate.host.enclave_states import AT_START, MOST_DEATHS, RELAUNCHED, WITHIN, Cause, check_step
 from casemate.host.endorsements import Endorsements
 from casemate.host.entry import EntryGate
-from casemate.host.events import Events
+from casemate.host.events import Events, MachineEvent
+from casemate.host.function_names import FunctionNames, replaced_refusal
 from casemate.host.handlers import Handlers
 from casemate.host.image_store import SHARE, ImageStore
 from casemate.host.launch_turns import LaunchTurns
@@ -35,6 +39,14 @@ from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
 from casemate.link.calls import Caller
 from casemate.wire.messages import chip, entry
+from casemate.wire.messages.functions import (
+    MAX_DRAIN,
+    FunctionIs,
+    FunctionsAre,
+    GetFunction,
+    ListFunctions,
+    SwitchFunction,
+)
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -55,7 +67,8 @@ from casemate.wire.messages.machine_log import LogIs, LogSource, ReadLog
 from casemate.wire.messages.request import Request
 from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
-from casemate.wire.protocol.call import Refusal
+from casemate.wire.messages.verbs import CALL_TIMEOUT
+from casemate.wire.protocol.call import Envelope, Refusal
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
 from casemate.wire.protocol.manifest import Reaction
@@ -70,10 +83,21 @@ AT_ONCE = 2
 PATIENCE = 30.0
 """How long a call waits for an enclave that is being launched again (seconds)."""
 
+CANDIDATE_TIME = 600.0
+"""How long a candidate waits for the switch to it, before it is destroyed (seconds)."""
+
+HEALTH_TIME = 30.0
+"""How long an enclave may take for the challenge that comes before a switch to it (seconds)."""
+
+QUIET = 5.0
+"""Sessions of a replaced enclave count as over when nothing has entered it for so long (seconds)."""
+
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 A = TypeVar("A")
 
+
+_NONCE_SIZE = 32
 
 _NOTICES = {
     Reaction.WARN: "its monitor found {0.subject} = {0.count}, the manifest expects {0.most} at most",
@@ -112,6 +136,8 @@ class Orchestrator:
         self._ocalls = ocalls
         self._tls_ports = tls_ports
         self._images = ImageStore(catalogue)
+        self._names = FunctionNames(self._images, catalogue)
+        self._switching = asyncio.Lock()
         self._records: dict[int, EnclaveRecord] = {}
         self._places: dict[int, EnclaveRecord] = {}
         self._launches = asyncio.Semaphore(AT_ONCE)
@@ -134,6 +160,9 @@ class Orchestrator:
         handlers.add(StartEnclave, lambda asked: self.start(asked.enclave))
         handlers.add(StopEnclave, lambda asked: self.stop(asked.enclave))
         handlers.add(DestroyEnclave, lambda asked: self.destroy(asked.enclave))
+        handlers.add(GetFunction, self._get_function)
+        handlers.add(ListFunctions, self._list_functions)
+        handlers.add(SwitchFunction, self.switch)
         handlers.add(ReadLog, self._read_log)
         handlers.add(ListStates, self._list_states)
         return handlers
@@ -145,9 +174,13 @@ class Orchestrator:
             if about is None:  # not possible: the table has a foreign key
                 continue
             record = EnclaveRecord(_shown(deployment, about), lasting=True, launcher=deployment.launcher)
+            if record.shown.state is State.DESTROYED:
+                await self._images.run(self._catalogue.forget, deployment.number)
+                continue
             self._records[deployment.number] = record
             if deployment.wanted is Wanted.RUNNING:
                 record.coming = asyncio.create_task(self._launch_again(deployment.number, record))
+        await self._names.restore()
 
     # Images
 
@@ -183,7 +216,13 @@ class Orchestrator:
         return self._record(number).shown
 
     async def deploy(
-        self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX, *, launcher: str = ""
+        self,
+        image: bytes,
+        name: str | None = None,
+        tee: Tee = Tee.SGX,
+        *,
+        launcher: str = "",
+        candidate: bool = False,
     ) -> EnclaveIs:
         """Launches an image that is kept, by its digest; the new enclave is launched again after each restart.
 
@@ -192,16 +231,23 @@ class Orchestrator:
             name: for people; default: the image's.
             tee: as what it is to run.
             launcher: the name of the token that asks for it; empty for the machine's owner.
+            candidate: it is to replace another, as :class:`Launch` says.
         """
         about = await self.image(image)
         files = await self._images.files(image)
-        launched = await self._launch_new(name or about.name, about, files, tee, lasting=True, launcher=launcher)
+        launched = await self._launch_new(
+            name or about.name, about, files, tee, lasting=not candidate, launcher=launcher, candidate=candidate
+        )
         return launched.shown
 
     async def launch(self, request: Launch) -> Launched:
         """Loads, initialises and starts an image that the client has brought; what fails on the way is removed."""
         about, files = await self._images.described(request)
-        record = await self._launch_new(request.name, about, files, request.tee, lasting=not request.temporary)
+        record = await self._launch_new(
+            *(request.name, about, files, request.tee),
+            lasting=not (request.temporary or request.candidate),
+            candidate=request.candidate,
+        )
         return Launched(record.shown.enclave, record.shown.mr_enclave)
 
     async def start(self, number: int) -> EnclaveIs:
@@ -221,12 +267,7 @@ class Orchestrator:
             self._check_there(number, record)
             check_step(record.shown.state, Event.STOP, Cause.CLIENT)
             await self._want(record, Wanted.STOPPED)
-            record.is_ending = True
-            try:
-                state = await self._chip.stop(record.place)
-                return self._now(record, state.state, state.reason)
-            finally:
-                record.is_ending = False
+            return await self._end(record)
 
     async def destroy(self, number: int) -> EnclaveIs:
         """Ends an enclave and forgets it, for good."""
@@ -234,26 +275,78 @@ class Orchestrator:
         async with record.turn:
             self._check_there(number, record)
             check_step(record.shown.state, Event.DESTROY, Cause.CLIENT)
-            if record.lasting:
+            if record.is_kept:
                 await self._images.run(self._catalogue.forget, number)
+                self._names.forget(number)
             try:
                 await self._vacate(record)
             finally:
                 del self._records[number]
                 self._tls_ports.forget(number)
                 self._now(record, State.DESTROYED)
+                for task in (record.candidate, record.retiring):
+                    if task is not None and task is not asyncio.current_task():
+                        task.cancel()
             return record.shown
+
+    # Names
+
+    def functions(self) -> tuple[FunctionIs, ...]:
+        """All names that were given by a switch, in their order."""
+        return self._names.all(self._lasting())
+
+    def function(self, name: str) -> FunctionIs:
+        """The enclave that answers to a name."""
+        return self._names.find(name, self._lasting())
+
+    async def switch(self, asked: SwitchFunction) -> FunctionIs:
+        """Has an enclave answer to a name, once it runs and has proved that it can; the replaced one retires.
+
+        One that does not run is started first. Where anything fails, the name stays where it is.
+        """
+        if asked.drain > MAX_DRAIN:
+            raise refuse(Code.MALFORMED, f"drain: got {asked.drain} s, want {MAX_DRAIN} at most")
+        record = self._record(asked.enclave)
+        self._check_switch(asked, record)
+        async with record.turn:
+            self._check_there(asked.enclave, record)
+            was_down = record.gate is None
+            if was_down:
+                async with self._turns.turn():
+                    await self._bring_up(record, Cause.CLIENT)
+            try:
+                if record.gate is None:
+                    raise refuse(Code.LOST, f"enclave {asked.enclave} died: {record.shown.reason}")
+                record.gate.let_in()
+                await self._check_health(record, record.gate)
+                async with self._switching:
+                    self._check_switch(asked, record)
+                    self._succeed(record, asked, oldest=await self._names.switch(asked))
+            except BaseException:
+                if was_down and record.gate is not None:
+                    await self._end(record)
+                raise
+        return self.function(asked.name)
+
+    async def evidence_of(self, name: str, nonce: bytes) -> EvidenceIs:
+        """Evidence of the enclave that answers to a name."""
+        return await self.evidence(GetEvidence(self.function(name).current.enclave, nonce))
+
+    async def call_of(self, name: str, envelope: Envelope) -> Answer:
+        """Relays a sealed call to the enclave that answers to a name, or to the replaced one that has its session."""
+        holder = self._names.holder(envelope.binding.quote_hash, self.function(name))
+        return await self.call(Call(holder, envelope))
 
     # Requests that an enclave answers
 
     async def evidence(self, request: GetEvidence) -> EvidenceIs:
         """Fresh evidence over the challenger's nonce, with its endorsements."""
         gate, record = await self._gate(request.enclave), self._record(request.enclave)
-        challenge = entry.Challenge(request.nonce, await self._chip.quote_target())
-        said = await gate.enter(challenge, entry.ChallengeAnswer)
+        said, evidence = await self._challenge(record, gate, request.nonce)
+        self._names.note_quote(hashlib.sha256(evidence).digest(), request.enclave)
         return EvidenceIs(
             tee=record.shown.tee,
-            evidence=await self._chip.quote(record.place, said.report),
+            evidence=evidence,
             hpke_key=said.hpke_key,
             receipt_key=said.receipt_key,
             layers=said.layers,
@@ -278,6 +371,12 @@ class Orchestrator:
     async def _list(self, _asked: ListEnclaves) -> EnclavesAre:
         return EnclavesAre(self.enclaves())
 
+    async def _get_function(self, asked: GetFunction) -> FunctionIs:
+        return self.function(asked.name)
+
+    async def _list_functions(self, _asked: ListFunctions) -> FunctionsAre:
+        return FunctionsAre(self.functions())
+
     async def _list_states(self, _asked: ListStates) -> StatesAre:
         return StatesAre(await self._keeper.states())
 
@@ -300,21 +399,110 @@ class Orchestrator:
                 record.coming.cancel()
             self._now(record, State.LOST, "the chip died")
 
+    def _lasting(self) -> list[EnclaveIs]:
+        """The enclaves that a name may mean."""
+        return [record.shown for record in self._records.values() if record.lasting]
+
+    def _check_switch(self, asked: SwitchFunction, record: EnclaveRecord) -> None:
+        self._names.check_switch(asked, self._lasting())
+        if record.shown.name != asked.name:
+            raise refuse(Code.WRONG_STATE, f"enclave {asked.enclave} is named {record.shown.name}, want {asked.name}")
+        if not record.is_kept:
+            raise refuse(Code.WRONG_STATE, f"enclave {asked.enclave} is temporary, want one that lasts")
+
+    def _succeed(self, record: EnclaveRecord, asked: SwitchFunction, *, oldest: int | None) -> None:
+        """Has everything follow a switch that the catalogue has taken note of."""
+        number = asked.enclave
+        for task in (record.candidate, record.retiring):
+            if task is not None:
+                task.cancel()
+        record.lasting, record.candidate, record.retiring = True, None, None
+        if record.gate is not None:
+            record.gate.let_in()
+        self._now(record, record.shown.state)
+        replaced = self._records.get(asked.replaces)
+        instead = "" if replaced is None else f" in place of enclave {asked.replaces}"
+        self.events.publish(MachineEvent(f"{asked.name} is enclave {number} now{instead}"))
+        if replaced is not None and replaced is not record:
+            replaced.retiring = asyncio.create_task(self._retire(replaced, asked.replaces, asked.drain))
+        discarded = None if oldest is None else self._records.get(oldest)
+        if discarded is not None and oldest is not None:
+            discarded.discarding = asyncio.create_task(self._discard(discarded, oldest))
+
+    async def _check_health(self, record: EnclaveRecord, gate: EntryGate) -> None:
+        """Refuses an enclave that gives no evidence of itself."""
+        try:
+            async with asyncio.timeout(HEALTH_TIME):
+                await self._challenge(record, gate, os.urandom(_NONCE_SIZE))
+        except TimeoutError:
+            reason = f"enclave {record.shown.enclave} did not answer a challenge within {HEALTH_TIME:g} s"
+            raise refuse(Code.TIMED_OUT, reason) from None
+
+    async def _challenge(
+        self, record: EnclaveRecord, gate: EntryGate, nonce: bytes
+    ) -> tuple[entry.ChallengeAnswer, bytes]:
+        """An enclave's answer to a challenge, and the evidence over it."""
+        said = await gate.enter(entry.Challenge(nonce, await self._chip.quote_target()), entry.ChallengeAnswer)
+        return said, await self._chip.quote(record.place, said.report)
+
+    async def _retire(self, record: EnclaveRecord, number: int, drain: float) -> None:
+        """Stops a replaced enclave when its sessions are over, or have gone on for long enough."""
+        function = self._names.replaced(number)
+        if function is None:  # switched again meanwhile
+            return
+        if record.gate is not None:
+            await record.gate.drain(replaced_refusal(function, number), quiet=QUIET, most=drain, last=CALL_TIMEOUT)
+        async with record.turn:
+            if self._records.get(number) is not record or record.retiring is not asyncio.current_task():
+                return
+            record.retiring = None
+            try:
+                if record.gate is not None:
+                    await self._end(record, f"replaced by enclave {function.current}")
+                await self._vacate(record)
+            except FaultError as error:
+                _log.warning("enclave %d, which was replaced, could not be stopped: %s", number, error)
+
+    async def _discard(self, record: EnclaveRecord, number: int) -> None:
+        """Destroys an enclave that nothing goes back to any more, unless its owner has started it again."""
+        if record.retiring is not None:
+            await asyncio.wait({record.retiring})
+        if record.gate is None:
+            with suppress(FaultError):  # its owner was faster
+                await self.destroy(number)
+
+    async def _give_up(self, record: EnclaveRecord, number: int) -> None:
+        """Destroys a candidate to which nobody has switched in time."""
+        await asyncio.sleep(CANDIDATE_TIME)
+        _log.warning("enclave %d was launched to replace another, and nobody has switched to it", number)
+        if self._records.get(number) is record:
+            with suppress(FaultError):
+                await self.destroy(number)
+
     async def _launch_new(
-        self, name: str, about: ImageIs, files: ImageBytes, tee: Tee, *, lasting: bool, launcher: str = ""
+        self,
+        name: str,
+        about: ImageIs,
+        files: ImageBytes,
+        tee: Tee,
+        *,
+        lasting: bool,
+        launcher: str = "",
+        candidate: bool = False,
     ) -> EnclaveRecord:
         if len(self._records) >= MAX_ENCLAVES:
             raise refuse(Code.BUSY, f"{len(self._records)} enclaves are there already, destroy one")
         self._check_share(launcher)
         number = await self._images.run(self._catalogue.draw_number)
-        deployment = Deployment(number, name, about.image, Wanted.RUNNING, tee, launcher)
+        wanted = Wanted.CANDIDATE if candidate else Wanted.RUNNING
+        deployment = Deployment(number, name, about.image, wanted, tee, launcher)
         record = EnclaveRecord(_shown(deployment, about), lasting=lasting, launcher=launcher)
         self._launching[launcher] += 1
         try:
             async with self._turns.turn():
                 await self._load(record, files)
                 await self._start(record)
-            if lasting:  # written when it runs, so that a failed launch leaves no deployment behind
+            if lasting or candidate:  # written when it runs, so that a failed launch leaves no deployment behind
                 await self._images.run(self._catalogue.deploy, deployment, about, files)
         except BaseException:
             await self._vacate(record)
@@ -323,6 +511,9 @@ class Orchestrator:
         finally:
             self._launching[launcher] -= 1
         self._records[number] = record
+        if candidate:
+            record.candidate = asyncio.create_task(self._give_up(record, number))
+            record.shown = replace(record.shown, reason=f"not switched to yet: answers to {number} alone")
         self.events.publish(record.shown)
         return record
 
@@ -407,6 +598,15 @@ class Orchestrator:
         record.relay.start(certificate)
         record.shown = replace(record.shown, ra_tls_port=record.relay.port)
 
+    async def _end(self, record: EnclaveRecord, reason: str = "") -> EnclaveIs:
+        """Ends a running enclave's process; its pages stay."""
+        record.is_ending = True
+        try:
+            state = await self._chip.stop(record.place)
+            return self._now(record, state.state, state.reason or reason)
+        finally:
+            record.is_ending = False
+
     async def _vacate(self, record: EnclaveRecord) -> None:
         """Takes an enclave's pages off the chip."""
         place, record.place = record.place, NOWHERE
@@ -422,6 +622,9 @@ class Orchestrator:
         if record.coming is not None:
             await asyncio.wait({record.coming}, timeout=PATIENCE)
         if record.gate is None:
+            function = self._names.replaced(number)
+            if function is not None:
+                raise replaced_refusal(function, number)
             shown = record.shown
             code = Code.LOST if shown.state is State.LOST else Code.WRONG_STATE
             raise refuse(code, f"enclave {number} is {shown.state}, want running. {shown.reason}".strip())
@@ -461,7 +664,7 @@ class Orchestrator:
 
     def _lose(self, record: EnclaveRecord, reason: str) -> None:
         """Takes note of an enclave's death, and launches it again where the tables of states say so."""
-        is_relaunched = record.lasting and RELAUNCHED[record.shown.state]
+        is_relaunched = record.lasting and record.retiring is None and RELAUNCHED[record.shown.state]
         _log.warning("enclave %d (%s) died: %s", record.shown.enclave, record.shown.name, reason)
         self._now(record, State.LOST, reason)
         if not is_relaunched:

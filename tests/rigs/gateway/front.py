@@ -19,6 +19,7 @@ from casemate.gateway.http.tokens import TokenStore
 from casemate.gateway.v1.machine import MachineFile
 from casemate.host.events import Events
 from casemate.wire.messages.entry import EntryUsage
+from casemate.wire.messages.functions import FunctionIs, FunctionsAre, GetFunction, ListFunctions, SwitchFunction
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -38,7 +39,7 @@ from casemate.wire.messages.host import (
 from casemate.wire.messages.machine_log import ReadLog
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
-from casemate.wire.protocol.call import Refusal
+from casemate.wire.protocol.call import Envelope, Refusal
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.lifecycle import Event, State, after
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
@@ -63,6 +64,10 @@ class FakeHost:
     kept: dict[bytes, ImageIs] = field(default_factory=dict)
     there: dict[int, EnclaveIs] = field(default_factory=dict)
     launches: int = 0
+    switched: dict[str, list[int]] = field(default_factory=dict)
+    """The enclaves that have answered to each name, the current one last."""
+    candidates: list[bool] = field(default_factory=list)
+    """Of each launch, whether it was to replace another."""
     calls: list[Call] = field(default_factory=list)
     trouble: Exception | None = None
     slow: Callable[[], Awaitable[None]] | None = None
@@ -106,6 +111,15 @@ class FakeHost:
                 said = self._step(number, Event.STOP)
             case DestroyEnclave(number):
                 said = await self.destroy(number)
+            case GetFunction(name):
+                said = self.function(name)
+            case ListFunctions():
+                said = FunctionsAre(tuple(map(self.function, sorted(self.switched))))
+            case SwitchFunction(name, number, replaces):
+                if self.enclave(number).name != name or replaces != self.switched.get(name, [0])[-1]:
+                    raise refuse(Code.WRONG_STATE, "somebody else has deployed it meanwhile")
+                self.switched.setdefault(name, []).append(number)
+                said = self.function(name)
             case _:
                 raise AssertionError(request)
         return cast("A", said)
@@ -119,9 +133,22 @@ class FakeHost:
         except KeyError:
             raise refuse(Code.UNKNOWN_ENCLAVE, f"no enclave {number}") from None
 
+    def function(self, name: str) -> FunctionIs:
+        if name not in self.switched:
+            raise refuse(Code.UNKNOWN_ENCLAVE, f"no function {name}")
+        *before, current = self.switched[name]
+        return FunctionIs(name, self.enclave(current), self.enclave(before[-1]) if before else None, deployed=True)
+
     async def deploy(
-        self, image: bytes, name: str | None = None, tee: Tee = Tee.SGX, *, launcher: str = ""
+        self,
+        image: bytes,
+        name: str | None = None,
+        tee: Tee = Tee.SGX,
+        *,
+        launcher: str = "",
+        candidate: bool = False,
     ) -> EnclaveIs:
+        self.candidates.append(candidate)
         about = await self.image(image)
         await self._pass()
         self.tee = tee
@@ -149,6 +176,12 @@ class FakeHost:
         await self._pass()
         self.calls.append(request)
         return Answer(b"sealed " + request.envelope.sealed)
+
+    async def evidence_of(self, name: str, nonce: bytes) -> EvidenceIs:
+        return await self.evidence(GetEvidence(self.function(name).current.enclave, nonce))
+
+    async def call_of(self, name: str, envelope: Envelope) -> Answer:
+        return await self.call(Call(self.function(name).current.enclave, envelope))
 
     async def plain_call(self, number: int, name: str, arguments: bytes) -> bytes | Refusal:
         self.enclave(number)

@@ -22,10 +22,11 @@ from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import NEWS, numbered
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.messages import chip, entry, tls
-from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.faults import Code, fault, refuse
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.runtime_lock import RuntimeLock, RuntimePart
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.sgx.attributes import ALL_ATTRIBUTES, AttributeFlag, Attributes, CetAttributes, MiscSelect
 from casemate.wire.sgx.sigstruct import KEY_SIZE, Sigstruct
 
@@ -85,12 +86,15 @@ class FakeChip:
 
     async def answer(self, message: bytes) -> Reply:
         request: object = parse_message(
-            message, chip.Load, chip.Initialise, chip.Start, chip.Stop, chip.Destroy, chip.QuoteTarget
+            message,
+            *(chip.Load, chip.Initialise, chip.Start, chip.Stop, chip.Destroy, chip.QuoteTarget, chip.GetQuote),
         )
         self.asked += 1
         match request:
             case chip.QuoteTarget():
                 return Reply(chip.QuoteTargetIs(bytes(512)))
+            case chip.GetQuote(number, report):
+                return Reply(chip.Quoted(b"%d: " % number + report))
             case chip.Load(sgxs, launcher=launcher):
                 self.launchers.append(launcher)
                 self._last += 1
@@ -110,7 +114,7 @@ class FakeChip:
                 ours, theirs = socket.socketpair()
                 enclave = FakeEnclave(ours)
                 self.running[number] = enclave.channel
-                playing = asyncio.create_task(_play(enclave))
+                playing = asyncio.create_task(_play(enclave, is_ill=b"ill" in self.loaded[number]))
                 self._playing.add(playing)
                 return Reply(chip.Started(number), (theirs.detach(),))
             case chip.Stop(number):
@@ -129,12 +133,19 @@ class FakeChip:
         await self.link.send(numbered(NEWS, chip.StateIs(number, State.LOST, "it was killed")))
 
 
-async def _play(enclave: FakeEnclave) -> None:
+async def _play(enclave: FakeEnclave, *, is_ill: bool) -> None:
     with suppress(PeerGoneError):
-        await enclave.ready()
+        await enclave.ready(4)
         while True:
-            number, asked = await enclave.entered(entry.PlainEnter, tls.TlsPrepare)
+            number, asked = await enclave.entered(entry.PlainEnter, entry.Enter, entry.Challenge, tls.TlsPrepare)
             match asked:
+                case entry.Challenge() if is_ill:
+                    await enclave.reply(number, fault(Code.INTERNAL, "it is ill"))
+                case entry.Challenge(nonce):
+                    said = entry.ChallengeAnswer(nonce, bytes(32), bytes(32), SandboxLayers((), ()), 7)
+                    await enclave.reply(number, said)
+                case entry.Enter(envelope):
+                    await enclave.reply(number, entry.Left(envelope.sealed))
                 case entry.PlainEnter("hang"):
                     pass
                 case entry.PlainEnter(_, arguments):

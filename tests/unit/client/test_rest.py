@@ -27,11 +27,12 @@ from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.messages import host, machine_log
+from casemate.wire.messages import functions, host, machine_log
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.vm import host as vms
 from casemate.wire.messages.vm.hypervisor import UNLIMITED, Done, ExitReason, MemoryIs, RmpEntry, RmpIs
 from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.wire.protocol.lifecycle import State
 from casemate.wire.snp.mode import VmMode
 
 A = TypeVar("A")
@@ -46,6 +47,9 @@ REQUESTS: dict[str, Request[Any]] = {
     "start": host.StartEnclave(1),
     "stop": host.StopEnclave(1),
     "destroy": host.DestroyEnclave(1),
+    "functions": functions.ListFunctions(),
+    "function": functions.GetFunction("rig"),
+    "switch": functions.SwitchFunction("rig", 2, 1, 30),
     "machine": GetMachine(),
     "log": machine_log.ReadLog(7),
     "launch-vm": LAUNCH,
@@ -66,9 +70,31 @@ REQUESTS: dict[str, Request[Any]] = {
     "assign": vms.AssignVm(1, 0x1000, None),
     "give": vms.GiveVm(1, b"x"),
 }
-REPEATED = {"log", "launch", "list", "evidence", "machine"}
+REPEATED = {"log", "launch", "list", "evidence", "machine", "functions", "function"}
 """Requests that are sent again when their answer is lost."""
 REPEATED |= {"launch-vm", "list-vms", "get-vm", "console", "memory", "rmp", "registers"}
+ENCLAVE = {
+    "id": 2,
+    "name": "rig",
+    "mr_enclave": "11" * 32,
+    "mr_signer": "22" * 32,
+    "isv_prod_id": 1,
+    "isv_svn": 1,
+    "debug": False,
+    "state": "running",
+    "reason": "",
+    "image": "33" * 32,
+    "tee": "sgx",
+}
+ENCLAVE_IS = host.EnclaveIs(
+    *(2, "rig", b"\x11" * 32, b"\x22" * 32, 1, 1),
+    debug=False,
+    state=State.RUNNING,
+    reason="",
+    image=b"\x33" * 32,
+)
+FUNCTION = {"name": "rig", "current": ENCLAVE, "previous": None, "deployed": True}
+FUNCTION_IS = functions.FunctionIs("rig", ENCLAVE_IS, None, deployed=True)
 VM = {
     "id": 1,
     "name": "mine",
@@ -98,6 +124,9 @@ SOUND = [
     encode_message(host.Launched(1, bytes(32))),
     encode_json({"enclaves": []}),
     encode_json({"code": "busy", "detail": "later"}),
+    encode_json(FUNCTION | {"previous": ENCLAVE}),
+    encode_json(FUNCTION | {"current": {}}),
+    encode_json({"functions": [FUNCTION, {}]}),
     encode_json({"host": 7, "entries": [LOG_ENTRY]}),
     encode_json({"host": 7, "entries": [LOG_ENTRY | {"source": "nobody"}]}),
     encode_json({"id": 1, "name": "x", "mr_enclave": "00" * 32, "mr_signer": "00" * 32}),
@@ -219,6 +248,9 @@ def test_pauses_grow_and_honour_the_gateway() -> None:
 
 
 SAID: list[tuple[str, object, object, tuple[str, str]]] = [
+    ("functions", {"functions": [FUNCTION]}, functions.FunctionsAre((FUNCTION_IS,)), ("GET", "/v1/functions")),
+    ("function", FUNCTION, FUNCTION_IS, ("GET", "/v1/functions/rig")),
+    ("switch", FUNCTION, FUNCTION_IS, ("POST", "/v1/functions/rig/switch")),
     ("launch-vm", VM, VM_IS, ("POST", "/v1/vms")),
     ("list-vms", {"vms": [VM]}, vms.VmsAre((VM_IS,)), ("GET", "/v1/vms")),
     ("get-vm", VM, VM_IS, ("GET", "/v1/vms/1")),
@@ -260,7 +292,7 @@ SAID: list[tuple[str, object, object, tuple[str, str]]] = [
 
 
 @pytest.mark.parametrize(("name", "body", "value", "where"), SAID, ids=[row[0] for row in SAID])
-def test_what_is_asked_of_vms_and_what_a_good_answer_means(
+def test_what_is_asked_and_what_a_good_answer_means(
     name: str, body: object, value: object, where: tuple[str, str]
 ) -> None:
     answer = (

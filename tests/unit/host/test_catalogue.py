@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from tests.rigs.host.fake_chip import sigstruct
 
-from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, ImageBytes, Wanted
+from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, Function, ImageBytes, Wanted
 from casemate.host.image_store import describe
 from casemate.wire.protocol.tee import Tee
 
@@ -43,12 +43,50 @@ def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
     catalogue.close()
     with sqlite3.connect(path) as rows:
         rows.executescript(
-            "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE image DROP COLUMN keeper;PRAGMA user_version = 1;"
+            "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE image DROP COLUMN keeper;"
+            "DROP TABLE function; PRAGMA user_version = 1;"
         )
     for _ in range(2):
         catalogue = Catalogue(path)
         assert catalogue.deployments() == (made,)
         catalogue.close()
+
+
+def test_catalogue_of_version_2_is_taken_over(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    catalogue.close()
+    with sqlite3.connect(path) as rows:
+        rows.executescript("DROP TABLE function; PRAGMA user_version = 2;")
+    catalogue = Catalogue(path)
+    assert catalogue.functions() == ()
+    catalogue.switch(Function("one", made.number))
+    catalogue.close()
+    assert Catalogue(path).functions() == (Function("one", made.number),)
+
+
+def test_a_switch_changes_the_name_and_both_deployments_or_nothing(path: Path) -> None:
+    catalogue = Catalogue(path)
+    old, new = deployment(catalogue), deployment(catalogue)
+    catalogue.switch(Function("one", old.number))
+    with pytest.raises(CatalogueError, match="FOREIGN KEY"):
+        catalogue.switch(Function("one", 99, old.number))
+    assert catalogue.functions() == (Function("one", old.number),)
+    catalogue.switch(Function("one", new.number, old.number))
+    catalogue.close()
+    again = Catalogue(path)
+    assert again.functions() == (Function("one", new.number, old.number),)
+    assert [each.wanted for each in again.deployments()] == [Wanted.STOPPED, Wanted.RUNNING]
+
+
+def test_a_name_goes_with_its_deployment(path: Path) -> None:
+    catalogue = Catalogue(path)
+    old, new = deployment(catalogue), deployment(catalogue)
+    catalogue.switch(Function("one", new.number, old.number))
+    catalogue.forget(old.number)
+    assert catalogue.functions() == (Function("one", new.number, None),)
+    catalogue.forget(new.number)
+    assert catalogue.functions() == ()
 
 
 def test_numbers_are_never_given_again(path: Path) -> None:
@@ -97,7 +135,7 @@ def test_a_damaged_file_and_one_of_a_newer_version_are_refused(path: Path) -> No
     path.unlink()
     with sqlite3.connect(path) as rows:
         rows.execute("PRAGMA user_version = 9")
-    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 2"):
+    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 3"):
         Catalogue(path)
 
 

@@ -16,6 +16,7 @@ EXAMPLES: Mapping[str, Any] = {
     "unseal": {"sealed": "AAAA"},
     "attest": {"nonce": _NONCE},
     "launch_enclave": {"image": "9f" * 32, "name": "mine"},
+    "switch_function": {"enclave": 2, "replaces": 1, "drain": 30},
     "learn_launch_vm": {"guest": "report", "mode": "sev-snp"},
     "learn_encrypt_vm": {"data": "Attack at dawn. ", "gpa": "0x300000"},
     "learn_attest_vm": {"nonce": _NONCE},
@@ -32,6 +33,7 @@ GROUPS = (
     ("machine", "The machine"),
     ("images", "Images"),
     ("enclaves", "Enclaves"),
+    ("functions", "Functions by name"),
     ("calls", "Evidence and sealed calls"),
     ("vms", "Confidential VMs"),
 )

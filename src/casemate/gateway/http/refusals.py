@@ -1,5 +1,6 @@
 """How errors are answered: one mapping from exceptions to problem details."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter, FastAPI
@@ -12,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from casemate.gateway.http.problems import FunctionProblemError, ProblemError, Trouble, problem_response
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.protocol.faults import Code, FaultError
+from casemate.wire.protocol.faults import Code, Fault, FaultError
 from casemate.wire.protocol.lifecycle import WrongStateError
 
 _METHOD_NOT_ALLOWED = 405
@@ -31,7 +32,7 @@ def _told(
         case ProblemError():
             return error.code, error.detail, error.headers
         case FaultError() if error.fault.code is not Code.INTERNAL:
-            return error.fault.code, error.fault.reason, None
+            return error.fault.code, error.fault.reason, _retry_after(error.fault)
         case WireError():
             return Code.MALFORMED, str(error), None
         case WrongStateError():
@@ -47,6 +48,11 @@ def _told(
             return Code.INTERNAL, f"{said}; the gateway's log has a line under this request's number", None
         case _:
             return Code.INTERNAL, "a defect of the gateway's; its log tells more under this request's number", None
+
+
+def _retry_after(fault: Fault) -> Mapping[str, str] | None:
+    """The header that says when to try again, where the fault does."""
+    return {"Retry-After": str(math.ceil(fault.retry_ms / 1000))} if fault.retry_ms else None
 
 
 def _what_is_wrong(error: RequestValidationError) -> str:

@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from casemate.wire.messages.functions import MAX_DRAIN
 from casemate.wire.messages.machine_log import LogSource
+from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME, PATTERN
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.tee import Tee
 
@@ -140,3 +142,45 @@ class NewEnclave(Document):
         Field(pattern="^[!-~](?:[ -~]{0,62}[!-~])?$", description="For people; default: the image's."),
     ] = None
     tee: Annotated[Tee, Field(description="As what it is to run.")] = Tee.SGX
+    candidate: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="To replace another under its name by `/v1/functions/{name}/switch`: until then it answers to"
+            " its number alone, and after ten minutes it is destroyed.",
+        ),
+    ] = False
+
+
+class FunctionDocument(Document):
+    """What a name stands for, in the host's words."""
+
+    name: Annotated[str, Field(pattern=PATTERN, max_length=MAX_FUNCTION_NAME)]
+    current: Annotated[EnclaveDocument, Field(description="New sessions go to it.")]
+    previous: Annotated[
+        EnclaveDocument | None,
+        Field(description="What it has replaced: it runs until its sessions are over, and is kept to switch back to."),
+    ]
+    deployed: Annotated[
+        bool, Field(description="The name was given by a switch; otherwise this is the only enclave that bears it.")
+    ]
+
+
+class FunctionsDocument(Document):
+    """All names that were given by a switch."""
+
+    functions: list[FunctionDocument]
+
+
+class SwitchDocument(Document):
+    """Which enclave is to answer to a name."""
+
+    enclave: EnclaveNumber
+    replaces: Annotated[EnclaveNumber, Field(description="The one that answers to it now; 0 for none.")]
+    drain: Annotated[
+        int,
+        Field(
+            ge=0, le=MAX_DRAIN, description="Seconds for which the replaced one may go on with its sessions, at most."
+        ),
+        BeforeValidator(_json_number),
+    ]

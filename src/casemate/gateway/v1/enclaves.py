@@ -47,7 +47,9 @@ def _launch(host: HostApi, idempotency: Idempotency) -> ByHand:
 
         async def work() -> tuple[str, EnclaveDocument]:
             made = await host.deploy(
-                bytes.fromhex(wanted.image), wanted.name, wanted.tee, launcher=launcher_of(request.state.token)
+                *(bytes.fromhex(wanted.image), wanted.name, wanted.tee),
+                launcher=launcher_of(request.state.token),
+                candidate=wanted.candidate,
             )
             return f"/v1/enclaves/{made.enclave}", shown(made)
 

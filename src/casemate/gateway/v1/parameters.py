@@ -10,6 +10,7 @@ from starlette.requests import Request
 from casemate.gateway.http.problems import ProblemError, Trouble
 from casemate.wire.encodings.decimal_text import decimal
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME, PATTERN
 
 MAX_SAFE = 2**53 - 1
 """The largest integer that every JSON parser represents exactly (RFC 7493, section 2.2)."""
@@ -29,6 +30,7 @@ DIGITS = BeforeValidator(_digits)
 """For every number in a path or query."""
 
 EnclaveId = Annotated[int, Path(ge=0, le=MAX_SAFE, description="The host's number of the enclave."), DIGITS]
+FunctionName = Annotated[str, Path(pattern=PATTERN, max_length=MAX_FUNCTION_NAME, description="The function's name.")]
 Nonce = Annotated[
     str,
     Query(pattern="^[0-9a-fA-F]{64}$", description="32 bytes in hexadecimal, the challenger's, never used twice."),

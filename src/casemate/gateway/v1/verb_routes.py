@@ -17,9 +17,9 @@ from casemate.gateway.http.bodies import BINARY, JSON, read_body
 from casemate.gateway.http.openapi import Bytes, binary, json_body, operation
 from casemate.gateway.http.problems import Trouble
 from casemate.gateway.v1.documents import Document
-from casemate.gateway.v1.parameters import EnclaveId, VmId
+from casemate.gateway.v1.parameters import EnclaveId, FunctionName, VmId
 from casemate.wire.messages.request import Request, answer_type
-from casemate.wire.messages.verbs import REQUIRED, Route, Verb, field_value, id_field
+from casemate.wire.messages.verbs import REQUIRED, Route, Verb, field_value, id_field, path_parameter
 from casemate.wire.messages.vm.hypervisor import Done
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
@@ -31,8 +31,8 @@ _ROLES = {
     Role.DEPLOY: "Needs a token of role `deploy` or above.",
     Role.ADMIN: "Needs a token of role `admin`.",
 }
-_IDS = {"enclave": EnclaveId, "vm": VmId}
-"""The type of ``{id}`` in a path, by the request's field."""
+_PLACES = {"enclave": EnclaveId, "vm": VmId, "name": FunctionName}
+"""The type of the parameter in a path, by the request's field."""
 
 
 class Answers(Protocol):
@@ -144,18 +144,19 @@ def _add_plain(routes: APIRouter, verb: Verb, route: Route, host: Answers, docum
 
 
 def _refusals(route: Route) -> tuple[Code | Trouble, ...]:
-    has_parameters = "{id}" in route.path or route.query
+    has_parameters = path_parameter(route) is not None or route.query
     return (*route.refusals, Trouble.REQUEST_REFUSED) if has_parameters else route.refusals
 
 
 def _endpoint(verb: Verb, route: Route, host: Answers, documents: Documents) -> Callable[..., Awaitable[Response]]:
     """The endpoint that FastAPI calls with the parameters that :func:`_signature` declares."""
+    place = path_parameter(route)
 
     async def answer(**given: Any) -> Response:
         values = {each.field: field_value(each.field, given[each.name]) for each in route.query}
         values |= {name: field_value(name, getattr(given["wanted"], name)) for name in route.json}
-        if "id" in given:
-            values[id_field(verb.request)] = given["id"]
+        if place is not None:
+            values[id_field(verb.request)] = given[place]
         if route.raw is not None:
             values[route.raw.field] = await read_body(given["request"], media_type=BINARY, limit=route.raw.limit)
         return await documents.response(host, verb.request(**values))
@@ -170,8 +171,9 @@ def _signature(verb: Verb, route: Route, documents: Documents) -> inspect.Signat
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=found)
 
     parameters = []
-    if "{id}" in route.path:
-        parameters.append(parameter("id", _IDS[id_field(verb.request)]))
+    place = path_parameter(route)
+    if place is not None:
+        parameters.append(parameter(place, _PLACES[id_field(verb.request)]))
     parameters += [parameter(each.name, documents.query[each.name], each.default) for each in route.query]
     if route.json:
         parameters.append(parameter("wanted", documents.bodies[verb.request]))

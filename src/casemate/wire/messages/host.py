@@ -37,6 +37,9 @@ class Launch(Request[Launched]):
     """Only for this client: it ends with the host's process, and the next one does not launch it again."""
     tee: Tee = Tee.SGX
     """The kind of TEE to run it as."""
+    candidate: bool = False
+    """To replace another under its name, which is yet to be switched: it answers to its number alone, and is destroyed
+    where the switch does not come."""
 
 
 @message(0x63)

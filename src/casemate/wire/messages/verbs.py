@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from casemate.wire.messages import host, machine_log, state
+from casemate.wire.messages import functions, host, machine_log, state
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.function_name import checked_name
 
 ASK_TIMEOUT = 30.0
 """Timeout of requests without a launch (seconds): a quote takes milliseconds."""
@@ -60,7 +61,7 @@ class Route:
 
     method: str
     path: str
-    """``{id}`` in it is the request's first field."""
+    """``{id}`` or ``{name}`` in it is the request's first field."""
     role: Role
     """The least role of a token that may."""
     operation: str
@@ -93,6 +94,7 @@ class Verb:
 
 _ONE = (Code.UNKNOWN_ENCLAVE,)
 _CHANGE = (*_ONE, Code.WRONG_STATE, Code.LAUNCH_REFUSED, Code.BUSY, Code.LOST, Code.TIMED_OUT, Code.UNAVAILABLE)
+_NAMED = (*_ONE, Code.WRONG_STATE)
 _IN_ENCLAVE = (*_ONE, Code.WRONG_STATE, Code.LOST, Code.BUSY, Code.TIMED_OUT)
 
 CALL = Verb(  # the first: calls are most of what comes, and a message's class is looked for in order
@@ -179,6 +181,49 @@ DESTROY = Verb(
         refusals=_CHANGE,
     ),
 )
+FUNCTIONS = Verb(
+    functions.ListFunctions,
+    ASK_TIMEOUT,
+    Route(
+        "GET",
+        "/v1/functions",
+        Role.CALL,
+        "list_functions",
+        "Functions",
+        "All names that enclaves were deployed under, and which enclave answers to each.",
+    ),
+)
+FUNCTION = Verb(
+    functions.GetFunction,
+    ASK_TIMEOUT,
+    Route(
+        "GET",
+        "/v1/functions/{name}",
+        Role.CALL,
+        "show_function",
+        "Function",
+        "The enclave that answers to a name: the one that was deployed under it, or else the only lasting one that"
+        " bears it.",
+        refusals=_NAMED,
+    ),
+)
+SWITCH = Verb(
+    functions.SwitchFunction,
+    LAUNCH_TIMEOUT,
+    Route(
+        "POST",
+        "/v1/functions/{name}/switch",
+        Role.DEPLOY,
+        "switch_function",
+        "Switch",
+        "Has an enclave of that name answer to it, once it runs and has answered a challenge; `replaces` is the enclave"
+        " that answers to it now, 0 for none. The replaced one goes on with its sessions for `drain` seconds at most,"
+        " is stopped, and kept to switch back to; the one before that is destroyed. Where anything fails, the name"
+        " stays where it is.",
+        refusals=(*_CHANGE, Code.REPORT_REFUSED),
+        json=("enclave", "replaces", "drain"),
+    ),
+)
 LOG = Verb(
     machine_log.ReadLog,
     ASK_TIMEOUT,
@@ -200,7 +245,10 @@ CALL_VERBS = (CALL, EVIDENCE)
 
 LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
 
-ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, LOG, LIST_STATES)
+FUNCTION_VERBS = (FUNCTIONS, FUNCTION, SWITCH)
+"""Verbs about the names of functions."""
+
+ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, *FUNCTION_VERBS, LOG, LIST_STATES)
 
 
 def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:
@@ -208,8 +256,13 @@ def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:
     return {verb.request: verb.route for verb in verbs if verb.route is not None}
 
 
+def path_parameter(route: Route) -> str | None:
+    """The parameter in the route's path, if there is one."""
+    return next((name for name in ("id", "name") if f"{{{name}}}" in route.path), None)
+
+
 def id_field(request: type[Request[Any]]) -> str:
-    """The field that is ``{id}`` in the verb's path."""
+    """The field that is the parameter in the verb's path."""
     return fields(cast("Any", request))[0].name
 
 
@@ -226,10 +279,12 @@ def field_value(field: str, value: Any) -> Any:
 
 
 def target(route: Route, request: Request[Any]) -> str:
-    """Path and query of the HTTP request."""
+    """Path and query of the HTTP request; :class:`WireError` where its name can be no function's."""
     path = route.path
-    if "{id}" in path:
-        path = path.replace("{id}", str(getattr(request, id_field(type(request)))))
+    place = path_parameter(route)
+    if place is not None:
+        value = getattr(request, id_field(type(request)))
+        path = path.replace(f"{{{place}}}", checked_name(value) if place == "name" else str(value))
     query = "&".join(f"{each.name}={http_value(each.field, getattr(request, each.field))}" for each in route.query)
     return f"{path}?{query}" if query else path
 

@@ -33,6 +33,11 @@ def _shown(answer: httpx.Response) -> tuple[int, dict[str, str], Any]:
         ("/v1/enclaves/1/calls", b"no envelope", KIND, 400),
         ("/v1/enclaves/1/calls", b"", KIND, 400),
         ("/v1/enclaves/1/calls", CALL, JSON, 415),
+        ("/v1/functions/counter/calls", CALL, KIND, 200),
+        ("/v1/functions/nobody/calls", CALL, KIND, 404),
+        ("/v1/functions/7/calls", CALL, KIND, 422),
+        ("/v1/functions/a--1-/calls", CALL, KIND, 422),
+        ("/v1/functions/counter/calls", b"no envelope", KIND, 400),
         ("/enclave/compute", PRIMES, JSON, 200),
         ("/enclave/compute", b'{"function": 1}', JSON, 422),
         ("/enclave/compute", b"{", JSON, 422),
@@ -48,6 +53,7 @@ def test_the_fast_path_answers_as_the_framework_does(
     async def work() -> None:
         async with gateway.client() as client:
             await deployed(client)
+            await client.post("/v1/functions/counter/switch", json={"enclave": 1, "replaces": 0, "drain": 0})
             await client.post("/enclave/compute", content=PRIMES, headers=JSON)  # launches the learner's enclave
             fast = _shown(await client.post(path, content=content, headers=headers))
             with monkeypatch.context() as patched:

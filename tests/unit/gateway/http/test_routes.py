@@ -288,6 +288,11 @@ NEEDS = [
     (Role.DEPLOY, "POST", "/v1/enclaves/1/stop"),
     (Role.CALL, "GET", f"/v1/enclaves/1/evidence?nonce={NONCE}"),
     (Role.CALL, "POST", "/v1/enclaves/1/calls"),
+    (Role.CALL, "GET", "/v1/functions"),
+    (Role.CALL, "GET", "/v1/functions/counter"),
+    (Role.DEPLOY, "POST", "/v1/functions/counter/switch"),
+    (Role.CALL, "GET", f"/v1/functions/counter/evidence?nonce={NONCE}"),
+    (Role.CALL, "POST", "/v1/functions/counter/calls"),
     (Role.CALL, "GET", "/v1/collateral"),
     (Role.ADMIN, "GET", "/metrics"),
     (Role.CALL, "POST", "/enclave/compute"),
@@ -343,9 +348,7 @@ def test_the_table_of_roles_names_every_route(gateway: Front) -> None:
     for path, operations in gateway.gateway.app.openapi()["paths"].items():
         for method, operation in operations.items():
             found.add((path, method.upper(), [*operation["security"], {"token": [None]}][0]["token"][0]))
-    plain = {"{id}": "1", "{image}": DIGEST}
-    shown = {
-        (path.replace("{id}", plain["{id}"]).replace("{image}", DIGEST), method, role) for path, method, role in found
-    }
+    plain = {"id": "1", "image": DIGEST, "name": "counter"}
+    shown = {(path.format_map(plain), method, role) for path, method, role in found}
     known = {(path.partition("?")[0], method, str(role)) for role, method, path in NEEDS}
     assert shown == known | {("/health", "GET", None), ("/v1/events", "GET", "call")}

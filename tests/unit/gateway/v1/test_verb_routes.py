@@ -9,7 +9,7 @@ from tests.rigs.gateway.front import Front
 
 from casemate.gateway.docs.routes import document
 from casemate.gateway.v1.verb_routes import Documents, add_verbs
-from casemate.wire.messages.verbs import ENCLAVE_VERBS, Route
+from casemate.wire.messages.verbs import ENCLAVE_VERBS, Route, path_parameter
 from casemate.wire.messages.vm.verbs import VM_VERBS
 from casemate.wire.protocol.access_tokens import Role
 
@@ -36,7 +36,8 @@ def test_a_plain_operation_declares_the_parameters_and_the_body_of_its_entry(ope
             continue
         found = openapi["paths"][route.path][route.method.lower()]
         names = [each["name"] for each in found.get("parameters", [])]
-        assert names == (["id"] if "{id}" in route.path else []) + [each.name for each in route.query]
+        place = path_parameter(route)
+        assert names == ([] if place is None else [place]) + [each.name for each in route.query]
         assert found["description"].startswith(route.about)
         assert ("role `deploy`" in found["description"]) == (route.role is Role.DEPLOY)
         assert _body_members(openapi, found) == _members(route)

@@ -5,16 +5,19 @@ from typing import Any, cast
 
 import pytest
 
-from casemate.wire.messages import host, machine_log, state
+from casemate.wire.errors import WireError
+from casemate.wire.messages import functions, host, machine_log, state
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import (
     ENCLAVE_VERBS,
     HEXADECIMAL,
+    SWITCH,
     Verb,
     field_value,
     http_value,
     id_field,
     json_members,
+    path_parameter,
     routes_of,
     target,
 )
@@ -36,7 +39,8 @@ def requests_in(module: Any) -> set[type]:
 
 
 def test_every_request_to_a_host_has_its_entry() -> None:
-    assert {verb.request for verb in ENCLAVE_VERBS} == requests_in(host) | requests_in(machine_log) | requests_in(state)
+    modules = (host, functions, machine_log, state)
+    assert {verb.request for verb in ENCLAVE_VERBS} == set().union(*map(requests_in, modules))
     assert {verb.request for verb in VM_VERBS} == requests_in(vms)
 
 
@@ -56,7 +60,7 @@ def test_a_plain_route_carries_every_field_of_its_request_once(verb: Verb) -> No
     assert route is not None
     carried = [*(each.field for each in route.query), *route.json]
     carried += [] if route.raw is None else [route.raw.field]
-    carried += [id_field(verb.request)] if "{id}" in route.path else []
+    carried += [] if path_parameter(route) is None else [id_field(verb.request)]
     assert sorted(carried) == sorted(field.name for field in fields(cast("Any", verb.request)))
     assert route.about.endswith((".", "`."))
 
@@ -80,6 +84,14 @@ def test_a_request_becomes_a_path_a_query_and_a_body() -> None:
     assert target(assign, asked) == "/v1/vms/7/assign"
     assert json_members(assign, asked) == {"spa": "0x3000", "gpa": None}
     assert target(listed, vms.ListVms()) == "/v1/vms"
+    assert target(SWITCH.route or listed, functions.SwitchFunction("a-b", 7, 0, 5)) == "/v1/functions/a-b/switch"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "7", "", "a b", "a%2fb"])
+def test_what_can_be_no_functions_name_becomes_no_path(name: str) -> None:
+    assert SWITCH.route is not None
+    with pytest.raises(WireError, match="function's name"):
+        target(SWITCH.route, functions.SwitchFunction(name, 7, 0, 5))
 
 
 def test_the_type_of_an_answer_is_stated_at_the_request() -> None:
