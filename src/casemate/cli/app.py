@@ -35,6 +35,8 @@ COMMANDS: dict[str, Command | Family] = {
     "status": Command(MACHINE, "status"),
     "down": Command(MACHINE, "down"),
     "launch": Command(MACHINE, "enclaves"),
+    "deploy": Command(MACHINE, "deploy"),
+    "rollback": Command(MACHINE, "deploy"),
     "ps": Command(MACHINE, "enclaves"),
     "start": Command(MACHINE, "enclaves"),
     "stop": Command(MACHINE, "enclaves"),

@@ -144,6 +144,29 @@ def launched(endpoint: Endpoint, client: "Client", image: "Image", tee: Tee = Te
             another.destroy(number)
 
 
+def enclave_or_image(client: "Client", target: str) -> int | None:
+    """The number of the enclave that the user has named; None where that is an image to launch.
+
+    A function's name goes before a file's or folder's, which may be written with a path: ``./hello``.
+
+    Raises:
+        HostRefusedError: it looks like a function's name, and neither a function nor a file bears it; or several do.
+    """
+    from casemate.cli.own_machine import enclave_number
+    from casemate.wire.protocol.faults import Code, FaultError
+    from casemate.wire.protocol.function_name import is_function_name
+
+    number = enclave_number(target)
+    if number is not None or not is_function_name(target):
+        return number
+    try:
+        return client.function(target).current.enclave
+    except FaultError as error:
+        if error.fault.code is Code.UNKNOWN_ENCLAVE and Path(target).exists():
+            return None
+        raise
+
+
 def _is_same_gateway(url: str, other: str) -> bool:
     """Whether two URLs have the same scheme, host, port and path."""
     from casemate.client.address import base_url

@@ -143,6 +143,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
 
     Built on demand: commands that succeed import none of these classes.
     """
+    from casemate.cli.deploying import NoEarlierVersionError, StateLeftError, UncertainSwitchError
     from casemate.cli.endpoints import TokenElsewhereError
     from casemate.cli.files import InputFileError, NoDocumentsError, OutputFileError
     from casemate.cli.functions.copy_calls import EndlessStreamError
@@ -203,6 +204,9 @@ def errors_table() -> dict[type[Exception], Meaning]:
         TimeTextError: Meaning(wrong, ""),
         NoDocumentsError: Meaning(wrong, "`casemate docs` lists the pages"),
         SigstructSignatureError: Meaning(wrong, "sign it again: `casemate build DIR`"),
+        StateLeftError: Meaning(ExitCode.CALL_FAILED, ""),
+        NoEarlierVersionError: Meaning(ExitCode.CALL_FAILED, ""),
+        UncertainSwitchError: Meaning(failed, ""),
         WireError: Meaning(wrong, ""),
         WrongStateError: Meaning(ExitCode.CALL_FAILED, "`casemate ps` shows each enclave's state"),
         OutputFileError: Meaning(failed, "name a folder that exists and that you may write to"),

@@ -8,6 +8,7 @@ import typer
 from casemate.cli.group import AS_JSON
 from casemate.wire.encodings.decimal_text import decimal
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.function_name import WANT, is_function_name
 from casemate.wire.protocol.sandbox_layers import LayerMode, LayerName
 from casemate.wire.protocol.tee import Tee
 
@@ -46,6 +47,18 @@ def digits(value: str | int) -> int:
         raise typer.BadParameter(
             f"{value[:40]!r} is no number in decimal digits alone; `casemate ps` and `casemate vm ps` show the numbers"
         ) from None
+
+
+def number_or_name(value: str) -> str:
+    """An enclave as it was typed: its number in decimal digits, or a function's name."""
+    if not is_function_name(value):
+        try:
+            decimal("number", value, most=_MAX_NUMBER)
+        except WireError:
+            raise typer.BadParameter(
+                f"{value[:80]!r} is no enclave's number, and no function's name ({WANT}); `casemate ps` shows both"
+            ) from None
+    return value
 
 
 def _layers(incomplete: str) -> list[str]:

@@ -53,6 +53,12 @@ def enclave_number(target: str) -> int | None:
     return int(target) if target.isascii() and target.isdigit() and len(target) < 20 else None
 
 
+def enclave_of(target: str) -> int | str:
+    """The enclave that the user has named, as the client takes it: by its number, or by a function's name."""
+    number = enclave_number(target)
+    return target if number is None else number
+
+
 def fingerprint(machine: "LocalMachine") -> str:
     """SHA-256 of the machine's root certificate, which policies name."""
     import hashlib

@@ -121,9 +121,15 @@ def sent(request: HttpRequest, remaining: Callable[[], float]) -> Exchange[HttpA
 
 def _patience(retry_after: str | None) -> float:
     """Seconds to wait; infinite where the gateway gives no number, since it gives one where trying again helps."""
+    seconds = _seconds(retry_after)
+    return float("inf") if seconds is None else max(seconds, FIRST_PAUSE)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The seconds that ``Retry-After`` says; None where it says none."""
     if retry_after is None or not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
-        return float("inf")
-    return max(float(retry_after), FIRST_PAUSE)
+        return None
+    return float(retry_after)
 
 
 def good(request: HttpRequest, answer: HttpAnswer) -> HttpAnswer:
@@ -157,7 +163,7 @@ def refusal(answer: HttpAnswer) -> FaultError | GatewayRefusedError:
         except WireError:
             code = ""
     if code in Code.__members__.values():
-        return FaultError(fault(Code(code), detail))
+        return FaultError(fault(Code(code), detail, retry_after=_seconds(answer.retry_after) or 0.0))
     kind = _REFUSALS.get(status, GatewayRefusedError)
     return kind(status, code, detail or "no problem document: is a gateway of Casemate's there?", request_id)
 

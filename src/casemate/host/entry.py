@@ -167,12 +167,12 @@ class EntryGate:
             FaultError: the enclave refused, is busy beyond reason, died, or was silent too long.
             WireError: ``message`` cannot be encoded.
         """
+        if self._closed_with is not None:  # first: one that was let end is not lost
+            raise FaultError(self._closed_with)
         if self._end is not None:
             if self._is_untold:
                 self._loop.call_soon(self._tell, context=contextvars.Context())
             raise refuse(Code.LOST, self._end)
-        if self._closed_with is not None:
-            raise FaultError(self._closed_with)
         self._used_at = self._loop.time()
         self._rest.clear()
         window = self._calls if isinstance(message, Enter | PlainEnter) else self._others

@@ -18,6 +18,9 @@ MAX_SHARE = 64
 MAX_OF_SESSION = 32
 """Most waiting entries of one session: half of its caller's share, so that no session can fill that alone."""
 
+RETRY_AFTER = 1.0
+"""When a caller whose entries found no room may try again (seconds)."""
+
 CALLER: ContextVar[str] = ContextVar("caller", default="this machine")
 """The party for which the current task asks: a token, or a connection to the Unix socket. The host's own word: it
 decides about turns alone, and the enclave knows its callers by their keys."""
@@ -52,7 +55,8 @@ class EntryQueue(Generic[T]):
             FaultError: ``busy``; the queue, the caller's share of it or the session's is full.
         """
         if self._count >= MAX_WAITING:
-            raise refuse(Code.BUSY, f"{self._count} requests wait for this enclave already: try again in a moment")
+            reason = f"{self._count} requests wait for this enclave already: try again in a moment"
+            raise refuse(Code.BUSY, reason, retry_after=RETRY_AFTER)
         waiting = self._callers.get(caller)
         if waiting is not None:
             waiting.check_room(session)
@@ -128,4 +132,4 @@ class _Waiting(Generic[T]):
 
 def _too_many(what: str, most: int) -> FaultError:
     reason = f"{what} wait for this enclave already, at most {most} may: wait for an answer before you send another"
-    return refuse(Code.BUSY, reason)
+    return refuse(Code.BUSY, reason, retry_after=RETRY_AFTER)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="N|IMAGE", help="An enclave's number on the running machine, or an image to launch for this call."
+        metavar="N|NAME|IMAGE",
+        help="An enclave's number or name on the running machine, or an image to launch for this call.",
     ),
 ]
 Entry = Annotated[str, typer.Argument(metavar="ENTRY", help="The entry point.")]
@@ -83,10 +84,9 @@ def call(
         casemate call 1 redact -i how.json --policy policy.toml --stream-in letters.txt --stream-out redacted.txt
     """
     from casemate.cli.calling import attest_and_call, read_question, show
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of, launched
+    from casemate.cli.endpoints import EndpointOptions, enclave_or_image, endpoint_of, launched
     from casemate.cli.images import image_of
     from casemate.cli.metrics_text import metrics_of_failure
-    from casemate.cli.own_machine import enclave_number
     from casemate.cli.policies import policy_in, weaknesses
     from casemate.cli.progress import Progress
     from casemate.cli.streams import stream_files
@@ -101,7 +101,7 @@ def call(
     demands, said = (given, str(policy)) if given is not None else _made(measurements, endpoint)
     with ExitStack() as stack:
         client = stack.enter_context(endpoint.connect())
-        number = enclave_number(target)
+        number = enclave_or_image(client, target)
         if number is None:
             image = image_of(Path(target), screen)
             with progress.step("launching", "launch") as found:

@@ -2,23 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url, digits
+from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url, number_or_name
 from casemate.cli.output import Screen, facts, printable, table
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from casemate.client.sync import Client
     from casemate.wire.messages.host import EnclaveIs
 
 ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE|DIR", help="An image's file, or a folder to build.")]
-Number = Annotated[
-    int, typer.Argument(metavar="N", parser=digits, help="The enclave's number: `casemate ps` lists them.")
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="N|NAME", parser=number_or_name, help="The enclave's number, or its name: `casemate ps` lists them."
+    ),
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What `ps` shows. Default: the image's name.")]
 
@@ -65,20 +70,23 @@ def ps(
 ) -> None:
     """List the machine's enclaves.
 
-    All of it is the host's word: `casemate quote` and `casemate call` ask the
+    One that is deployed answers to its name, whatever else bears it. All of
+    it is the host's word: `casemate quote` and `casemate call` ask the
     enclave itself.
     """
     from casemate.cli.endpoints import EndpointOptions, connected
 
     with connected(EndpointOptions(state, url, token_file, ca)) as client:
         found = client.enclaves()
+        deployed = _deployed(client)
     Screen(as_json=as_json).show(
-        {"enclaves": [_document(each) for each in found]}, lambda console: _show_all(console, found)
+        {"enclaves": [_document(each) | {"deployed": each.enclave in deployed} for each in found]},
+        lambda console: _show_all(console, found, deployed),
     )
 
 
 def start(
-    number: Number,
+    target: Target,
     *,
     state: State = None,
     url: Url = None,
@@ -88,13 +96,14 @@ def start(
 ) -> None:
     """Start a stopped enclave again, with fresh keys."""
     from casemate.cli.endpoints import EndpointOptions, connected
+    from casemate.cli.own_machine import enclave_of
 
     with connected(EndpointOptions(state, url, token_file, ca)) as client:
-        _show_one(Screen(as_json=as_json), client.start(number))
+        _show_one(Screen(as_json=as_json), client.start(enclave_of(target)))
 
 
 def stop(
-    number: Number,
+    target: Target,
     *,
     state: State = None,
     url: Url = None,
@@ -104,13 +113,14 @@ def stop(
 ) -> None:
     """End an enclave's process; its pages stay loaded."""
     from casemate.cli.endpoints import EndpointOptions, connected
+    from casemate.cli.own_machine import enclave_of
 
     with connected(EndpointOptions(state, url, token_file, ca)) as client:
-        _show_one(Screen(as_json=as_json), client.stop(number))
+        _show_one(Screen(as_json=as_json), client.stop(enclave_of(target)))
 
 
 def destroy(
-    number: Number,
+    target: Target,
     *,
     state: State = None,
     url: Url = None,
@@ -120,9 +130,22 @@ def destroy(
 ) -> None:
     """End an enclave and remove its pages."""
     from casemate.cli.endpoints import EndpointOptions, connected
+    from casemate.cli.own_machine import enclave_of
 
     with connected(EndpointOptions(state, url, token_file, ca)) as client:
-        _show_one(Screen(as_json=as_json), client.destroy(number))
+        _show_one(Screen(as_json=as_json), client.destroy(enclave_of(target)))
+
+
+def _deployed(client: "Client") -> frozenset[int]:
+    """The enclaves that were deployed under a name; none where a gateway is of a version without names."""
+    from casemate.client.errors import GatewayRefusedError
+
+    try:
+        return frozenset(each.current.enclave for each in client.functions())
+    except GatewayRefusedError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return frozenset()
 
 
 def _document(found: "EnclaveIs") -> dict[str, object]:
@@ -166,7 +189,7 @@ def _show_one(screen: Screen, found: "EnclaveIs") -> None:
     )
 
 
-def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
+def _show_all(console: "Console", found: Sequence["EnclaveIs"], deployed: frozenset[int]) -> None:
     if not found:
         console.print("no enclaves; `casemate launch IMAGE` launches one")
         return
@@ -174,7 +197,7 @@ def _show_all(console: "Console", found: Sequence["EnclaveIs"]) -> None:
     for each in found:
         rows.add_row(
             str(each.enclave),
-            printable(each.name),
+            printable(each.name) + (", deployed" if each.enclave in deployed else ""),
             _tee(each),
             str(each.state) if each.ra_tls_port is None else f"{each.state}, RA-TLS on port {each.ra_tls_port}",
             (each.launch_digest or each.mr_enclave).hex(),

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str,
-    typer.Argument(metavar="N|IMAGE", help="An enclave's number on the running machine, or an image to launch for it."),
+    typer.Argument(
+        metavar="N|NAME|IMAGE",
+        help="An enclave's number or name on the running machine, or an image to launch for it.",
+    ),
 ]
 Nonce = Annotated[
     str | None,
@@ -62,11 +65,10 @@ def quote(
         casemate verify quote.bin --collateral quote.bin.collateral.json \
             --binding quote.bin.binding.json --policy policy.toml
     """
-    from casemate.cli.endpoints import EndpointOptions, endpoint_of, launched
+    from casemate.cli.endpoints import EndpointOptions, enclave_or_image, endpoint_of, launched
     from casemate.cli.evidence.files import beside
     from casemate.cli.files import write_file
     from casemate.cli.images import image_of
-    from casemate.cli.own_machine import enclave_number
     from casemate.client.binding_file import encode_binding
     from casemate.client.core import challenge
     from casemate.wire.protocol.report_data import ReportDataBinding
@@ -76,7 +78,7 @@ def quote(
     endpoint = endpoint_of(EndpointOptions(state, url, token_file, ca))
     with ExitStack() as stack:
         client = stack.enter_context(endpoint.connect())
-        number = enclave_number(target)
+        number = enclave_or_image(client, target)
         if number is None:
             image = image_of(Path(target), screen)
             number = stack.enter_context(launched(endpoint, client, image, tee))
