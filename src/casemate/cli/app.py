@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command | Family] = {
     "quote": Command(EVIDENCE, "quote"),
     "verify": Command(EVIDENCE, "verify"),
     "policy": Command(EVIDENCE, "policy"),
+    "release": Command(EVIDENCE, "release"),
     "inspect": Command(EVIDENCE, "inspect"),
     "receipt": Family(EVIDENCE, "Check receipts, and show them."),
     "up": Command(MACHINE, "up"),

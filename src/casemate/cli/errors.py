@@ -154,6 +154,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.cli.policies import TimeTextError
     from casemate.client import errors as client
     from casemate.client.local import MachineRunsError, NoMachineError, NotStartedError, WrongMachineError
+    from casemate.client.release_lists import ReleaseListRefusedError, SeenVersionsError
     from casemate.images import errors as images
     from casemate.images.vm.assemble import AssemblyError
     from casemate.images.vm.builtin import UnknownGuestError
@@ -171,6 +172,10 @@ def errors_table() -> dict[type[Exception], Meaning]:
         RefusedError: Meaning(
             refused, "`casemate verify ... --explain` shows every check; `casemate docs cli` explains policies"
         ),
+        ReleaseListRefusedError: Meaning(
+            refused, "ask the function's owner for the newest list, by a way that you trust"
+        ),
+        SeenVersionsError: Meaning(failed, ""),
         client.ReceiptRefusedError: Meaning(refused, "do not believe it: it was changed, or is about something else"),
         client.ResponseRefusedError: Meaning(
             refused, "do not use the answer: whoever relayed it altered or exchanged it"

@@ -86,7 +86,8 @@ def policy_of(named: PinnedEnclave) -> "SgxPolicy":
 
 
 def any_policy_in(path: Path) -> "AnyPolicy | AllOfPolicy":
-    """The policy in a file, of any kind."""
+    """The policy in a file, of any kind; lists of releases that it names are read, and their versions kept."""
+    from casemate.client.release_lists import with_releases
     from casemate.verifier import PolicyError, parse_any_policy
     from casemate.verifier.policy_text import MAX_POLICY
 
@@ -95,7 +96,8 @@ def any_policy_in(path: Path) -> "AnyPolicy | AllOfPolicy":
     except TooLongFileError as error:
         raise wrong_kind(error.start, path, what="policy", wanted=POLICIES) or error from None
     try:
-        return parse_any_policy(data.decode("utf-8-sig"))  # some editors put a byte order mark before it
+        text = data.decode("utf-8-sig")  # some editors put a byte order mark before it
+        return parse_any_policy(with_releases(text, path))
     except UnicodeDecodeError:
         other = wrong_kind(data, path, what="policy", wanted=POLICIES)
         raise other or InputFileError(f"policy {path}: got bytes that are no UTF-8, want TOML or JSON") from None
