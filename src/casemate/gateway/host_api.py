@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from casemate.host.events import Events
 from casemate.host.vm.console import Console
 from casemate.wire.messages.entry import EntryUsage
+from casemate.wire.messages.functions import FunctionIs
 from casemate.wire.messages.host import (
     Answer,
     Call,
@@ -36,6 +37,7 @@ class HostApi(Protocol):
     async def answer(self, request: Request[A]) -> A: ...
     def enclaves(self) -> tuple[EnclaveIs, ...]: ...
     def enclave(self, number: int) -> EnclaveIs: ...
+    def function(self, name: str) -> FunctionIs: ...
     async def deploy(
         self,
         image: bytes,

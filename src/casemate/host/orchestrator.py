@@ -423,7 +423,9 @@ class Orchestrator:
         replaced = self._records.get(asked.replaces)
         instead = "" if replaced is None else f" in place of enclave {asked.replaces}"
         self.events.publish(MachineEvent(f"{asked.name} is enclave {number} now{instead}"))
-        if replaced is not None and replaced is not record:
+        if replaced is not None:
+            if replaced.gate is not None:
+                self._now(replaced, replaced.shown.state, f"ends: replaced by enclave {number}")
             replaced.retiring = asyncio.create_task(self._retire(replaced, asked.replaces, asked.drain))
         discarded = None if oldest is None else self._records.get(oldest)
         if discarded is not None and oldest is not None:

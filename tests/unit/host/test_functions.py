@@ -136,6 +136,7 @@ def test_sessions_go_on_with_the_old_one_until_its_time_is_up(tmp_path: Path) ->
         hung = asyncio.create_task(host.plain_call(1, "hang", b"1"))
         await asyncio.sleep(0)
         await deploy(host, b"2", 1, drain=1)
+        assert host.enclave(1).reason == "ends: replaced by enclave 2"
         asked = asyncio.get_running_loop().time()
         assert (await host.call_of("hello", sealed(held))).sealed == b"sealed"
         assert (await host.call_of("hello", sealed())).sealed == b"sealed"  # of nobody that it knows: the new one's
@@ -147,7 +148,7 @@ def test_sessions_go_on_with_the_old_one_until_its_time_is_up(tmp_path: Path) ->
         assert not hung.done()  # what is under way is waited for
         assert host.enclave(1).state is State.RUNNING
         back = await host.switch(SwitchFunction("hello", 1, 2, 0))  # which lets everybody in again
-        assert back.current.state is State.RUNNING
+        assert (back.current.state, back.current.reason) == (State.RUNNING, "")
         assert await host.plain_call(1, "main", b"5") == b"5"
         hung.cancel()
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from casemate.gateway.v1.documents import Base64, Document, EnclaveNumber, Hex32
+from casemate.gateway.v1.documents import Base64, Document, EnclaveNumber, Hex32, NameOfFunction
 from casemate.wire.protocol.sandbox_layers import LayerName, LayerState
 from casemate.wire.protocol.seal_binding import SealBinding
 
@@ -63,7 +63,7 @@ class EcallRequest(Document):
 
     entry: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,63}$", description="Its manifest must say `plain`.")]
     arguments: Anything = None
-    enclave: Annotated[EnclaveNumber | None, Field(description="Default: the learner's.")] = None
+    enclave: Annotated[EnclaveNumber | NameOfFunction | None, Field(description="Default: the learner's.")] = None
 
 
 class EcallAnswer(Answer):
@@ -137,7 +137,7 @@ class AttestRequest(Document):
     nonce: Annotated[
         str, Field(pattern="^[0-9a-fA-F]{64}$", description="32 bytes in hexadecimal, drawn by you, never used twice.")
     ]
-    enclave: Annotated[EnclaveNumber | None, Field(description="Default: the learner's.")] = None
+    enclave: Annotated[EnclaveNumber | NameOfFunction | None, Field(description="Default: the learner's.")] = None
 
 
 class ReportFields(Document):

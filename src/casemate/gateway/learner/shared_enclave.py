@@ -58,9 +58,11 @@ class SharedEnclave:
             self._number = launched.enclave
             return self._host.enclave(launched.enclave)
 
-    async def named(self, number: int | None) -> EnclaveIs:
-        """The enclave of that number; without a number, the learner's own."""
-        return await self.enclave() if number is None else self._host.enclave(number)
+    async def named(self, which: int | str | None) -> EnclaveIs:
+        """The enclave of that number, or the one that answers to that name; without either, the learner's own."""
+        if which is None:
+            return await self.enclave()
+        return self._host.enclave(which) if isinstance(which, int) else self._host.function(which).current
 
     async def output(self, visit: ActiveRequest, enclave: EnclaveIs, entry: str, arguments: Any) -> bytes:
         """The JSON that an entry point returns to a call in the clear."""

@@ -28,6 +28,11 @@ EnclaveNumber = Annotated[
 ]
 
 
+NameOfFunction = Annotated[
+    str, Field(pattern=PATTERN, max_length=MAX_FUNCTION_NAME, description="A function's name: see `/v1/functions`.")
+]
+
+
 class Document(BaseModel):
     """A JSON object without unknown members."""
 

@@ -134,6 +134,10 @@ def test_an_entry_point_is_called_by_name_in_any_enclave(gateway: Front) -> None
             found = (await client.post("/enclave/ecall", json={"entry": "add"})).json()
             assert (found["enclave"], found["result"]["arguments"]) == (2, None)
             problem(await client.post("/enclave/ecall", json=asked | {"enclave": 9}), "unknown-enclave")
+            problem(await client.post("/enclave/ecall", json=asked | {"enclave": "counter"}), "unknown-enclave")
+            problem(await client.post("/enclave/ecall", json=asked | {"enclave": "../x"}), "request-refused")
+            await client.post("/v1/functions/counter/switch", json={"enclave": 1, "replaces": 0, "drain": 0})
+            assert (await client.post("/enclave/ecall", json=asked | {"enclave": "counter"})).json()["enclave"] == 1
             for entry in ("", "1", "a-b", "a" * 65, "a\n", "../x"):
                 problem(await client.post("/enclave/ecall", json={"entry": entry}), "request-refused")
 
