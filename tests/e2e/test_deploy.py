@@ -14,12 +14,13 @@ from tests.rigs.client.open_loop import open_loop
 from tests.rigs.client.runs import Run, Steps, run_aio, run_sync
 from tests.rigs.command_line import Said, casemate_here
 from tests.rigs.levels import in_profile
-from tests.rigs.workshop import Workshop
+from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, Workshop
 
 from casemate.cli.policies import PinnedEnclave, policy_of, root_of
 from casemate.client import AttestAgainError, Client, HostRefusedError, connect
 from casemate.client.core import CallSecrets
 from casemate.client.local import LocalMachine, running_machine, start_supervisor
+from casemate.client.ra_tls import RaTlsConnection, call
 from casemate.images.image import Image, write_image
 from casemate.link.errors import PeerGoneError
 from casemate.testing.served import Served, served_machine
@@ -27,6 +28,7 @@ from casemate.verifier import SgxPolicy
 from casemate.verifier.policy_text import PolicyFormat, print_policy_text
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.protocol.lifecycle import State
+from casemate.wire.sgx.collateral import Collateral
 
 pytestmark = pytest.mark.machine
 
@@ -194,6 +196,34 @@ def test_a_sealed_call_by_name_finds_the_enclave_that_has_its_session(
             body = encode_message(pending.envelope)
             answer = http.post(f"{served.url}/v1/functions/hello/calls", content=body, headers=kind)
             assert pending.open(answer.content).value == value
+
+
+def test_new_ra_tls_clients_find_the_new_version_at_the_port_that_they_know(
+    served: Served, deploy: Callable[..., Said], workshop: Workshop
+) -> None:
+    entry = {"main": {"input": ANYTHING, "output": ANYTHING_OUT, "callers": "anyone"}}
+    old, new = (
+        workshop.image(f"export function main() {{ return {number}; }}", entries=entry, ra_tls=True)
+        for number in (1, 2)
+    )
+    published = httpx.get(f"{served.url}/v1/collateral", headers=served.authorization)
+    wanted: dict[str, Any] = {
+        "policy": accepting(served.machine, old, new),
+        "collateral": Collateral.parse(published.content),
+    }
+    deploy(old)
+    with connect(served.machine.host_socket) as client:
+        port = client.function("hello").current.ra_tls_port
+        assert port is not None
+        held = RaTlsConnection("127.0.0.1", port, **wanted)
+        assert call(held, "main", None) == 1
+        second = client.launch(named(new), candidate=True)
+        switched = client.switch("hello", second, replaces=client.function("hello").current.enclave, drain=60)
+        assert switched.current.ra_tls_port == port
+        anew = RaTlsConnection("127.0.0.1", port, **wanted)
+        assert (call(anew, "main", None), call(held, "main", None)) == (2, 1)
+        held.close()
+        anew.close()
 
 
 def test_under_a_steady_load_a_deploy_refuses_few_calls_and_loses_none(

@@ -419,8 +419,10 @@ class Orchestrator:
         record.lasting, record.candidate, record.retiring = True, None, None
         if record.gate is not None:
             record.gate.let_in()
-        self._now(record, record.shown.state)
         replaced = self._records.get(asked.replaces)
+        if replaced is not None:
+            self._exchange_ports(record, replaced)
+        self._now(record, record.shown.state)
         instead = "" if replaced is None else f" in place of enclave {asked.replaces}"
         self.events.publish(MachineEvent(f"{asked.name} is enclave {number} now{instead}"))
         if replaced is not None:
@@ -430,6 +432,16 @@ class Orchestrator:
         discarded = None if oldest is None else self._records.get(oldest)
         if discarded is not None and oldest is not None:
             discarded.discarding = asyncio.create_task(self._discard(discarded, oldest))
+
+    def _exchange_ports(self, record: EnclaveRecord, replaced: EnclaveRecord) -> None:
+        """Has a function's new RA-TLS clients find its current enclave at the port that they know."""
+        if record.relay is None or replaced.relay is None:
+            return
+        record.relay.exchange(replaced.relay)
+        self._tls_ports.exchange(record.shown.enclave, replaced.shown.enclave)
+        for each in (record, replaced):
+            if each.relay is not None:
+                each.shown = replace(each.shown, ra_tls_port=each.relay.port)
 
     async def _check_health(self, record: EnclaveRecord, gate: EntryGate) -> None:
         """Refuses an enclave that gives no evidence of itself."""

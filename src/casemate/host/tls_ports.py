@@ -35,6 +35,10 @@ class TlsPorts:
         listener.settimeout(0)
         return listener
 
+    def exchange(self, one: int, other: int) -> None:
+        """Takes note that two enclaves have exchanged their listeners."""
+        self._last[one], self._last[other] = self._last[other], self._last[one]
+
     def give_back(self, listener: socket.socket) -> None:
         """Takes a listener back, to be lent again."""
         self._free.add(listener)

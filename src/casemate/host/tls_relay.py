@@ -92,6 +92,32 @@ class _Client:
         return self.stage is _Stage.SILENT or stuck
 
 
+class _Door:
+    """A port's listener, and the relay that takes those who come in: another one, from some moment on."""
+
+    def __init__(self, listener: socket.socket, relay: "TlsRelay") -> None:
+        self.listener = listener
+        self.relay = relay
+        self.accepting: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        self.accepting = asyncio.create_task(self._accept())
+
+    async def _accept(self) -> None:
+        CALLER.set(CALLER_NAME)  # in this task, and in those of the clients, which it makes
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self.listener)
+            except OSError as error:
+                _log.warning("cannot accept an RA-TLS client: %s", os_error_text(error))
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            while not self.relay.has_room():  # noqa: ASYNC110 - time makes room
+                await asyncio.sleep(ACCEPT_PAUSE)  # meanwhile, others wait in the backlog
+            self.relay.take(sock)
+
+
 class TlsRelay:
     """Relays between ``listener`` and the enclave behind ``gate``, from :meth:`start` to :meth:`close`.
 
@@ -104,14 +130,20 @@ class TlsRelay:
     def __init__(
         self, listener: socket.socket, gate: EntryGate, renew: Callable[[], Awaitable[TlsInstalled | None]]
     ) -> None:
-        self.listener = listener
+        self.door = _Door(listener, self)
+        """By which new clients come in."""
         self._gate = gate
         self._renew = renew
         self._places = asyncio.Semaphore(AT_ONCE)
         self._places_for_ends = asyncio.Semaphore(ENDS_AT_ONCE)
         self._clients: set[_Client] = set()
         self._last = 0
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def listener(self) -> socket.socket:
+        """That of its port."""
+        return self.door.listener
 
     @property
     def port(self) -> int:
@@ -121,30 +153,30 @@ class TlsRelay:
 
     def start(self, certificate: TlsInstalled) -> None:
         """Accepts clients, and renews ``certificate`` before it expires."""
-        self._tasks = (asyncio.create_task(self._accept()), asyncio.create_task(self._keep_fresh(certificate)))
+        self.door.open()
+        self._renewing = asyncio.create_task(self._keep_fresh(certificate))
+
+    def exchange(self, other: "TlsRelay") -> None:
+        """Has the two take each other's new clients from now on. Connections that are open stay where they are."""
+        self.door, other.door = other.door, self.door
+        self.door.relay, other.door.relay = self, other
 
     def close(self) -> None:
         """Closes the port and all connections."""
-        for task in (*self._tasks, *(client.task for client in self._clients)):
+        for task in (self.door.accepting, self._renewing, *(client.task for client in self._clients)):
             if task is not None:
                 task.cancel()
 
-    async def _accept(self) -> None:
-        CALLER.set(CALLER_NAME)  # in this task, and in those of the clients, which it makes
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(self.listener)
-            except OSError as error:
-                _log.warning("cannot accept an RA-TLS client: %s", os_error_text(error))
-                await asyncio.sleep(ACCEPT_PAUSE)
-                continue
-            while len(self._clients) >= MAX_CONNECTIONS and not self._make_room():  # noqa: ASYNC110 - time makes room
-                await asyncio.sleep(ACCEPT_PAUSE)  # meanwhile, others wait in the backlog
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client = _Client(sock)
-            self._clients.add(client)
-            client.task = asyncio.create_task(self._serve(client))
+    def has_room(self) -> bool:
+        """Whether one more client may come; the one that rests longest goes for it."""
+        return len(self._clients) < MAX_CONNECTIONS or self._make_room()
+
+    def take(self, sock: socket.socket) -> None:
+        """Serves a client that has come in."""
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = _Client(sock)
+        self._clients.add(client)
+        client.task = asyncio.create_task(self._serve(client))
 
     def _make_room(self) -> bool:
         now = time.monotonic()

@@ -710,3 +710,99 @@ def test_an_enclave_that_never_stops_sending_holds_up_nobody_else() -> None:
 def frame_of(message: object) -> bytes:
     payload = numbered(NEWS, message)
     return header(payload, len(payload)) + payload
+
+
+LATE = FaultError(fault(Code.SESSION_UNKNOWN, "replaced", retry_after=1.0))
+
+
+async def is_late(gate: EntryGate) -> None:
+    with pytest.raises(FaultError, match="replaced") as refused:
+        await gate.enter(ENTER, Left)
+    assert refused.value.fault.retry_ms == 1000
+
+
+def test_a_drain_ends_when_nothing_enters_any_more_and_refuses_what_is_late() -> None:
+    async def body(gate: EntryGate, deaths: list[str]) -> None:
+        await gate.enter(ENTER, Left)
+        draining = asyncio.create_task(gate.drain(LATE, quiet=1.0, most=600, last=600))
+        await asyncio.sleep(0)
+        assert await gate.enter(ENTER, Left) == Left(b"sealed")
+        used = asyncio.get_running_loop().time()
+        await draining
+        assert asyncio.get_running_loop().time() - used > 0.9
+        await is_late(gate)
+        gate.close()
+        await is_late(gate)  # it was let end: nobody is told that it was lost
+        assert deaths == []
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        await enclave.echo()
+
+    with_enclave(play, body)
+
+
+def test_a_drain_ends_after_its_time_and_waits_for_what_is_under_way() -> None:
+    answer = asyncio.Event()
+
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        await answer.wait()
+        await enclave.reply(number, Left(b"late"))
+        number, _ = await enclave.entered(Enter)
+        await enclave.reply(number, Left(b"queued"))
+
+    async def body(gate: EntryGate, _deaths: list[str]) -> None:
+        calls = [asyncio.create_task(gate.enter(ENTER, Left)) for _ in range(2)]  # the second waits for its turn
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(gate.drain(LATE, quiet=600, most=0.1, last=600))
+        while gate._closed_with is None:  # noqa: ASYNC110 - what it looks at tells nobody
+            await asyncio.sleep(0.01)
+        await is_late(gate)
+        assert not draining.done()
+        answer.set()
+        assert await asyncio.gather(*calls) == [Left(b"late"), Left(b"queued")]
+        await draining
+
+    with_enclave(play, body)
+
+
+def test_a_drain_waits_no_longer_than_its_last_time_and_lets_in_again_where_it_is_called_off() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready(2)
+        await enclave.entered(Enter)  # and never answers that
+        number, _ = await enclave.entered(Enter)
+        await enclave.reply(number, Left(b"again"))
+
+    async def body(gate: EntryGate, _deaths: list[str]) -> None:
+        hung = asyncio.create_task(gate.enter(ENTER, Left))
+        await asyncio.sleep(0)
+        await gate.drain(LATE, quiet=0.01, most=0.01, last=0.05)
+        await is_late(gate)
+        draining = asyncio.create_task(gate.drain(LATE, quiet=600, most=0.0, last=600))
+        await asyncio.sleep(0.02)
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+        assert await gate.enter(ENTER, Left) == Left(b"again")
+        hung.cancel()
+
+    with_enclave(play, body)
+
+
+def test_a_caller_who_leaves_the_queue_is_not_waited_for() -> None:
+    async def play(enclave: FakeEnclave) -> None:
+        await enclave.ready()
+        number, _ = await enclave.entered(Enter)
+        await asyncio.sleep(0.1)
+        await enclave.reply(number, Left(b"one"))
+
+    async def body(gate: EntryGate, _deaths: list[str]) -> None:
+        first, second = (asyncio.create_task(gate.enter(ENTER, Left)) for _ in range(2))
+        await asyncio.sleep(0.02)
+        draining = asyncio.create_task(gate.drain(LATE, quiet=600, most=0.0, last=600))
+        second.cancel()
+        assert await first == Left(b"one")
+        await draining
+
+    with_enclave(play, body)

@@ -141,6 +141,30 @@ def test_carries_bytes_of_each_connection_both_ways() -> None:
     relayed(body)
 
 
+def test_two_relays_exchange_their_new_clients_and_keep_those_that_they_have() -> None:
+    async def body(relay: TlsRelay, gate: Gate) -> None:
+        listener, heir = TlsPorts([bound()]).lend(2), Gate()
+        assert listener is not None
+        other = TlsRelay(listener, heir, renew)  # type: ignore[arg-type] # plays one
+        other.start(CERTIFICATE)
+        port, old = relay.port, await Talker.at(relay)
+        assert await old.ask(b"a") == b"A"
+        relay.exchange(other)
+        assert (other.port, relay.listener) == (port, listener)
+        new = await Talker.at(other)
+        assert await new.ask(b"b") == b"B"
+        assert await old.ask(b"c") == b"C"
+        assert [entry.data for entry in gate.entered] == [b"a", b"c"]
+        assert [entry.data for entry in heir.entered] == [b"b"]
+        relay.close()  # and nobody is accepted at its port any more; the other's goes on
+        assert await (await Talker.at(other)).ask(b"d") == b"D"
+        other.close()
+        await asyncio.sleep(0.05)
+        listener.close()
+
+    relayed(body)
+
+
 def test_asks_on_while_there_is_more_and_hangs_up_when_it_is_over() -> None:
     async def body(relay: TlsRelay, gate: Gate) -> None:
         client = await Talker.at(relay)
