@@ -65,8 +65,9 @@ def standing(client: "Client", name: str) -> Standing:
 def is_same(image: "Image", tee: Tee, current: "EnclaveIs") -> bool:
     """Whether an enclave is this very code, of this signer and version, and runs."""
     signed = image.parse_sigstruct()
-    ours = (image.mr_enclave, signed.mr_signer(), signed.isv_prod_id, signed.isv_svn, tee)
-    theirs = (current.mr_enclave, current.mr_signer, current.isv_prod_id, current.isv_svn, current.tee)
+    debug = signed.attributes.debug
+    ours = (image.mr_enclave, signed.mr_signer(), signed.isv_prod_id, signed.isv_svn, debug, tee)
+    theirs = (current.mr_enclave, current.mr_signer, current.isv_prod_id, current.isv_svn, current.debug, current.tee)
     return ours == theirs and current.state is State.RUNNING
 
 

@@ -93,9 +93,8 @@ def _launch(question: host.Launch, remaining: Callable[[], float]) -> Exchange[h
         del body, put  # as long as the image itself
     else:
         good(asked, known)
-    wanted = encode_json(
-        {"image": image, "name": question.name, "tee": str(question.tee), "candidate": question.candidate}
-    )
+    members = {"image": image, "name": question.name, "tee": str(question.tee)}
+    wanted = encode_json(members | ({"candidate": True} if question.candidate else {}))  # older gateways lack it
     made = replace(
         sent_to(ROUTES[host.Launch], question, body=wanted),
         idempotency_key=secrets.token_hex(16),

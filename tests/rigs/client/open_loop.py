@@ -15,6 +15,7 @@ _RETRIED = frozenset({Code.BUSY, Code.SESSION_UNKNOWN})
 class Tally:
     """What became of every call that was due."""
 
+    due: int = 0
     results: Counter[str] = field(default_factory=Counter)
     """Calls that ended in a result, by that."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -30,40 +31,35 @@ class Tally:
         return self.results.total() + self.refused.total() + self.otherwise.total()
 
 
-async def open_loop(
-    where: str, token: str, name: str, policy: AnyPolicy, *, sessions: int, per_second: float, seconds: float
-) -> Tally:
-    """Calls a function by its name from so many sessions, each over a connection of its own.
+@dataclass(frozen=True)
+class Load:
+    """Calls of a function by its name, so many in a second, from so many sessions, each over its own connection.
 
     A session that is refused because its enclave was replaced attests the name again, for the calls after that one.
     """
-    tally, begin = Tally(), asyncio.get_running_loop().time()
-    count = int(per_second * seconds / sessions)
-    every = sessions / per_second
-    await asyncio.gather(
-        *(
-            _Caller(where, token, name, policy, tally).run(begin + at * every / sessions, every, count)
-            for at in range(sessions)
-        )
-    )
-    return tally
 
-
-@dataclass
-class _Caller:
     where: str
     token: str
     name: str
     policy: AnyPolicy
-    tally: Tally
+    sessions: int
+    per_second: float
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, no more calls come due."""
+    tally: Tally = field(default_factory=Tally)
 
-    async def run(self, begin: float, every: float, count: int) -> None:
-        due: asyncio.Queue[int] = asyncio.Queue()
-        clock = asyncio.create_task(self._tick(due, begin, every, count))
+    async def run(self) -> Tally:
+        """Returns when every call that came due has ended."""
+        begin = asyncio.get_running_loop().time()
+        await asyncio.gather(*(self._caller(begin + at / self.per_second) for at in range(self.sessions)))
+        return self.tally
+
+    async def _caller(self, begin: float) -> None:
+        due: asyncio.Queue[bool] = asyncio.Queue()
+        clock = asyncio.create_task(self._tick(due, begin))
         async with await aio.connect(self.where, token=self.token) as client:
             enclave = await self._attest(client)
-            for _ in range(count):
-                await due.get()
+            while await due.get():
                 try:
                     result = await enclave.call("main", None)
                     self.tally.results[str(result.value)] += 1
@@ -81,7 +77,11 @@ class _Caller:
         self.tally.sessions += 1
         return await client.attest(self.name, self.policy)
 
-    async def _tick(self, due: "asyncio.Queue[int]", begin: float, every: float, count: int) -> None:
-        for number in range(count):
-            await asyncio.sleep(max(0.0, begin + number * every - asyncio.get_running_loop().time()))
-            due.put_nowait(number)
+    async def _tick(self, due: "asyncio.Queue[bool]", begin: float) -> None:
+        loop, moment = asyncio.get_running_loop(), begin
+        while not self.enough.is_set():
+            await asyncio.sleep(max(0.0, moment - loop.time()))
+            self.tally.due += 1
+            due.put_nowait(True)
+            moment += self.sessions / self.per_second
+        due.put_nowait(False)
