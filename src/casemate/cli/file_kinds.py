@@ -69,6 +69,7 @@ class FileKind(Enum):
     SGX_POLICY = "a policy for quotes of SGX"
     SNP_POLICY = "a policy for SEV-SNP reports"
     COMPOSED_POLICY = "a policy made of policies"
+    RELEASES = "a list of releases"
     TCB_INFO = "TCB info as Intel's service gives it"
     QE_IDENTITY = "a QE identity as Intel's service gives it"
     MANIFEST = "a function's manifest"
@@ -108,6 +109,8 @@ _ADVICE: dict[FileKind, str] = {
     FileKind.SGX_POLICY: "it is given with --policy, beside a quote",
     FileKind.SNP_POLICY: "it is given with --policy, beside a report and its --certificates",
     FileKind.COMPOSED_POLICY: "it is given with --policy: any_of for one piece of evidence, all_of for several",
+    FileKind.RELEASES: "a policy names it in the place of measurements (`casemate docs cli`); "
+    "`casemate inspect {file}` explains it",
     FileKind.TCB_INFO: "a collateral file has it in its member tcb_info, and the signature in tcb_info_signature",
     FileKind.QE_IDENTITY: "a collateral file has it in qe_identity, and the signature in qe_identity_signature",
     FileKind.MANIFEST: "`casemate build` takes the folder that it is in",
@@ -269,6 +272,7 @@ def _document_kind(text: bytes) -> FileKind:
     """The kind of a JSON document, by members that only one kind has."""
     for name, kind in (
         (b'"casemate-receipt"', FileKind.RECEIPT),
+        (b'"casemate-releases-', FileKind.RELEASES),
         (b'"pck_crl_issuer_chain"', FileKind.COLLATERAL),
         (b'"tcb_info_issuer_chain"', FileKind.COLLATERAL),
         (b'"hpke_key"', FileKind.BINDING),

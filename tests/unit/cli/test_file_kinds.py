@@ -33,6 +33,7 @@ from casemate.verifier import (
 )
 from casemate.verifier.policy_text import PolicyFormat
 from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.protocol.release_list import Release, ReleaseList
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.runtime_lock import Record, RuntimeLock
 from casemate.wire.sgx.quote import Quote
@@ -96,6 +97,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Files:
         "root.der": forged.root,
         "key.pem": b"-----BEGIN EC PRIVATE KEY-----\nc2VjcmV0\n-----END EC PRIVATE KEY-----\n",
         "receipt.json": b'{"format": "casemate-receipt", "version": 2}',
+        "releases.json": ReleaseList("hello", 1, (Release(bytes(32), bytes(48)),), bytes(64)).encode(),
         "tcb_info.json": b'{"tcbInfo":{"id":"SGX"},"signature":"00"}',
         "identity.json": b'{"enclaveIdentity":{"id":"QE"},"signature":"00"}',
         "other.json": b'{"a": 1}',
@@ -140,6 +142,7 @@ KINDS = {
     "root.der": FileKind.CERTIFICATE,
     "key.pem": FileKind.PRIVATE_KEY,
     "receipt.json": FileKind.RECEIPT,
+    "releases.json": FileKind.RELEASES,
     "tcb_info.json": FileKind.TCB_INFO,
     "identity.json": FileKind.QE_IDENTITY,
     "other.json": FileKind.JSON,

@@ -34,6 +34,16 @@ def test_a_list_grows_and_takes_back_and_its_version_rises(casemate: Casemate, b
     assert ReleaseList.parse(place.read_bytes()).version == 4
 
 
+def test_a_list_is_explained(casemate: Casemate, built: Path, tmp_path: Path) -> None:
+    place = tmp_path / "hello.json"
+    made = casemate("release", built, "--list", place, "--key", tmp_path / "owner.pem", "--json").json
+    said = casemate("inspect", place, "--json").json
+    assert said["kind"] == "releases"
+    assert said["facts"] == {"function": "hello", "version": "1", "releases": "1"}
+    named = {field["name"]: field["meaning"] for field in said["fields"]}
+    assert named["releases[0].mr_enclave"] == made["releases"][0]["mr_enclave"]
+
+
 def test_the_line_that_it_prints_stands_in_a_policy(casemate: Casemate, built: Path, tmp_path: Path) -> None:
     said = casemate("release", built, "--list", tmp_path / "hello.json", "--key", tmp_path / "owner.pem")
     (line,) = [each for each in said.out.splitlines() if each.startswith("policy")]
@@ -53,5 +63,5 @@ def test_what_would_spoil_a_list_is_refused_and_changes_nothing(
     assert (refused.code, refused.error["rule"]) == (3, "releases.signature")
     assert casemate("release", built, "--name", "other", *mine[:-1]).code == 2
     assert place.read_bytes() == before
-    place.write_text(json.dumps({"format": 1}))
+    place.write_text(json.dumps({"format": "casemate-releases-1"}))
     assert casemate("release", built, *mine).code == 5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from casemate.cli import file_kinds as kinds
 from casemate.cli.inspection.certificate import inspect_certificate
-from casemate.cli.inspection.documents import inspect_binding, inspect_collateral, inspect_receipt
+from casemate.cli.inspection.documents import inspect_binding, inspect_collateral, inspect_receipt, inspect_releases
 from casemate.cli.inspection.field import Inspection
 from casemate.cli.inspection.snp import inspect_snp_report
 from casemate.cli.inspection.structures import (
@@ -45,6 +45,7 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     COLLATERAL = "collateral"
     BINDING = "binding"
+    RELEASES = "releases"
 
 
 class UnknownFileError(CasemateError):
@@ -119,6 +120,7 @@ _READERS: dict[Kind, Callable[[bytes], Inspection]] = {
     Kind.RECEIPT: inspect_receipt,
     Kind.COLLATERAL: inspect_collateral,
     Kind.BINDING: inspect_binding,
+    Kind.RELEASES: inspect_releases,
 }
 
 _SIZES = {REPORT_SIZE: Kind.SNP_REPORT, SIGSTRUCT_SIZE: Kind.SIGSTRUCT}
@@ -135,4 +137,5 @@ _KINDS = {
     kinds.FileKind.RECEIPT: Kind.RECEIPT,
     kinds.FileKind.COLLATERAL: Kind.COLLATERAL,
     kinds.FileKind.BINDING: Kind.BINDING,
+    kinds.FileKind.RELEASES: Kind.RELEASES,
 }

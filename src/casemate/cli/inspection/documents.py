@@ -1,4 +1,4 @@
-"""The JSON documents that Casemate reads: collateral, and receipt files."""
+"""The JSON documents that Casemate reads: collateral, receipt files, binding files and lists of releases."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,7 @@ from casemate.client.receipts import ReceiptBundle
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.encodings.spans import as_hex
 from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.release_list import ReleaseList
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.collateral import Collateral
 from casemate.wire.sgx.qe_identity import QeIdentity
@@ -18,6 +19,7 @@ _COLLATERAL = "Intel ECDSA Quote Library API, sgx_ql_qve_collateral_t"
 _TCB_INFO = "Intel PCS API v4, TCBInfoV3"
 _QE_IDENTITY = "Intel PCS API v4, EnclaveIdentityV2"
 _RECEIPT = "Casemate, docs/cli.md, receipt files"
+_RELEASES = "Casemate, docs/cli.md, releases"
 _BINDING = "Casemate, docs/cli.md, casemate quote"
 
 
@@ -83,6 +85,19 @@ def inspect_binding(data: bytes) -> Inspection:
     facts = (("REPORTDATA", binding.report_data().hex()),)
     fields = tuple(_member(name, meaning, _BINDING) for name, meaning in _binding(binding).items())
     return Inspection("binding", "what REPORTDATA is said to vouch for", len(data), facts, fields)
+
+
+def inspect_releases(data: bytes) -> Inspection:
+    """A list of releases. Its signature is checked where a policy names its owner."""
+    found = ReleaseList.parse(data)
+    facts = (("function", found.name), ("version", str(found.version)), ("releases", str(len(found.releases))))
+    members = {"name": found.name, "version": str(found.version)}
+    for number, release in enumerate(found.releases):
+        members[f"releases[{number}].mr_enclave"] = release.mr_enclave.hex()
+        members[f"releases[{number}].launch_digest"] = release.launch_digest.hex()
+    members["signature"] = found.signature.hex()
+    fields = tuple(_member(name, meaning, _RELEASES) for name, meaning in members.items())
+    return Inspection("releases", "what a function's owner has released", len(data), facts, fields)
 
 
 def _binding(binding: ReportDataBinding) -> dict[str, str]:

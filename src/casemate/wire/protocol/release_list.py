@@ -18,11 +18,13 @@ MAX_LIST = 256 * 1024
 """Longest file (bytes)."""
 
 MAX_RELEASES = 1024
+FORMAT = "casemate-releases-1"
+"""What such a file calls itself."""
+
 MAX_VERSION = 2**53 - 1
 """The largest number that every JSON parser represents exactly."""
 
 _LABEL = b"casemate release list 1\x00"
-_FORMAT = 1
 _MR_ENCLAVE_SIZE, _LAUNCH_DIGEST_SIZE, _SIGNATURE_SIZE = 32, 48, 64
 
 
@@ -73,8 +75,8 @@ class ReleaseList:
         """Parses the file; its signature is not checked."""
         body = parse_object("release list", text, limit=MAX_LIST)
         body.only("format", "name", "version", "releases", "signature")
-        if (version := body.uint("format", 2**32)) != _FORMAT:
-            raise WireError("release list.format", got=version, want=f"{_FORMAT}: update Casemate")
+        if (found := body.text("format")) != FORMAT:
+            raise WireError("release list.format", got=ascii(found[:80]), want=f"{FORMAT}, the only one known here")
         return cls(
             body.text("name"),
             body.uint("version", MAX_VERSION),
@@ -88,7 +90,7 @@ class ReleaseList:
             {"mr_enclave": each.mr_enclave.hex(), "launch_digest": each.launch_digest.hex()} for each in self.releases
         ]
         document = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "name": self.name,
             "version": self.version,
             "releases": releases,

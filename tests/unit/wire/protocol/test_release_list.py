@@ -55,7 +55,8 @@ def test_what_is_signed_is_pinned() -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"format": 2}, "release list.format"),
+        ({"format": "casemate-releases-2"}, "release list.format"),
+        ({"format": 1}, "release list.format"),
         ({"name": "7"}, "function's name"),
         ({"name": "../x"}, "function's name"),
         ({"version": 0}, "release list.version"),
