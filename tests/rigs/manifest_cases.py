@@ -23,6 +23,13 @@ PYTHON = (
 )
 """The same manifest, of a function in Python."""
 
+BILLING = 'mrsigner = "same"\nproduct_id = 3\nmin_security_version = 2\n'
+EVIDENCE = """evidence.tcb_statuses = ['UpToDate']
+evidence.min_evaluation_number = 1
+evidence.max_age_days = 30
+evidence."""
+"""All but a root."""
+
 REFUSED = [
     ("[enclave]", "[enclaves]", "'enclaves'"),
     ("time_ms", "time_s", "limits.'time_s'"),
@@ -99,6 +106,44 @@ REFUSED = [
     ('input = { type = "null" }', "input = { type = 'null', maximum = 9007199254740993 }", "ocall.time.input"),
     ('input = { type = "null" }', "", "ocall.time.input"),
     ("[ocall.time]", "[ocalls.now]", "'ocalls'"),
+    ("[uses.billing]", '[uses."Billing"]', "uses.'Billing'"),
+    ("[uses.billing]", "[uses.42]", "uses.'42'"),
+    ("[uses.billing]", f"[uses.{'b' * 65}]", "uses.'bbb"),
+    ('mrsigner = "same"\nproduct', "product", "uses.billing.mrsigner"),
+    ('mrsigner = "same"\n', 'mrsigner = "other"\n', "uses.billing.mrsigner"),
+    ('mrsigner = "same"\n', f'mrsigner = "{"AB" * 32}"\n', "uses.billing.mrsigner"),
+    ('mrsigner = "same"\n', f'mrsigner = "same"\nmrenclave = "{"ab" * 32}"\n', "uses.billing.mrsigner"),
+    ('mrsigner = "same"\n', f'mrenclave = "{"ab" * 32}"\n', "uses.billing.product_id"),
+    ('mrsigner = "same"\n', 'service = "casemate:crypto"\n', "uses.billing.product_id"),
+    (BILLING, 'mrenclave = "same"\n', "uses.billing.mrenclave"),
+    (BILLING, f'mrenclave = "{"ab" * 31}"\n', "uses.billing.mrenclave"),
+    (BILLING, 'service = "crypto"\n', "uses.billing.service"),
+    (BILLING, 'service = "casemate:../crypto"\n', "uses.billing.service"),
+    ("product_id = 3\n", "", "uses.billing.product_id"),
+    ("min_security_version = 2\n", "", "uses.billing.min_security_version"),
+    ("min_security_version = 2\n", "min_security_version = -1\n", "uses.billing.min_security_version"),
+    ('operations = ["charge"]', "", "uses.billing.operations"),
+    ('operations = ["charge"]', "operations = []", "uses.billing.operations"),
+    ('operations = ["charge"]', 'operations = "charge"', "uses.billing.operations"),
+    ('operations = ["charge"]', "operations = [1]", "uses.billing.operations"),
+    ('operations = ["charge"]', 'operations = ["charge", "charge"]', "uses.billing.operations"),
+    ('operations = ["charge"]', 'operations = ["char-ge"]', "uses.billing.operations"),
+    ("min_security_version = 2", "min_security_version = 2\ndebug = true", "uses.billing.'debug'"),
+    ("min_security_version = 2", "min_security_version = 2\nlayers = ['seccomp']", "uses.billing.layers"),
+    ("min_security_version = 2", "min_security_version = 2\nlayers = { host = [] }", "uses.billing.layers.'host'"),
+    ("min_security_version = 2", "min_security_version = 2\nlayers.guest = ['x']", "uses.billing.layers.guest"),
+    ("min_security_version = 2", "min_security_version = 2\nlayers.guest = [1]", "uses.billing.layers.guest"),
+    ("min_security_version = 2", 'min_security_version = 2\ndeployment = "x"', "uses.billing.owner"),
+    ("min_security_version = 2", f'min_security_version = 2\nowner = "ed25519:{ALICE}"', "uses.billing.deployment"),
+    ("min_security_version = 2", "min_security_version = 2\nevidence = {}", "uses.billing.evidence.root"),
+    ("min_security_version = 2", f"min_security_version = 2\n{EVIDENCE}root = 'ANY'", "uses.billing.evidence.root"),
+    ("min_security_version = 2", f"min_security_version = 2\n{EVIDENCE}root = []", "uses.billing.evidence.root"),
+    ("min_security_version = 2", f"min_security_version = 2\n{EVIDENCE}root = {{}}", "uses.billing.evidence.root"),
+    ("shop = { ", "shop = { key = 1, ", "callers.shop.'key'"),
+    ("shop = { ", "shop = {} # ", "callers.shop.enclave"),
+    ('enclave = { mrsigner = "same", product_id = 4', "enclave = { product_id = 4", "callers.shop.enclave.mrsigner"),
+    ("enclave = { ", "enclave = { operations = ['x'], ", "callers.shop.enclave.'operations'"),
+    ("shop = { ", "shop = { enclave = 1 } # ", "callers.shop.enclave"),
     ("[enclave]", "[enclave", "the file"),
     ("[enclave]", "#" * 300_000 + "\n[enclave]", "the file"),
     ("[enclave]", "x = " + "[" * 3000, "the file"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from casemate.cli.files import InputFileError
 from casemate.cli.functions.cases import Case, CaseCall
-from casemate.cli.functions.copies import Copies, caller_changes
+from casemate.cli.functions.copies import Copies, caller_changes, signing_caller
 from casemate.cli.functions.copy_calls import EndlessStreamError, call_copy, stream_text
 from casemate.cli.functions.debugging import debug_report
 from casemate.cli.functions.outcomes import Outcome, difference, is_same, text_difference
@@ -18,7 +18,6 @@ from casemate.cli.handlers_log import HandlersLog
 from casemate.cli.log_reader import Console
 from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError
 from casemate.wire.errors import CasemateError
-from casemate.wire.protocol.manifest import ANYONE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +124,8 @@ class CaseRuns:
         """Who signs: whom the case names, else the first whom the entry point admits by name."""
         if call.caller is not None:
             return self.keys[call.caller]
-        return None if entry.callers is ANYONE else self.keys[entry.callers[0].name]
+        name = signing_caller(entry)
+        return None if name is None else self.keys[name]
 
     def _words(self, error: CasemateError | OSError) -> tuple[str, str]:
         told = debug_report(error, self.copies.folder, [])

@@ -13,6 +13,8 @@ from casemate.cli.images import MANIFEST, build_time, own_lock
 from casemate.cli.log_reader import Console, followed
 from casemate.cli.policies import own_policy
 from casemate.wire.errors import CasemateError
+from casemate.wire.protocol.manifest import ANYONE
+from casemate.wire.protocol.manifest_table import ManifestError
 
 if TYPE_CHECKING:
     from casemate.client.caller_keys import CallerKey
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from casemate.client.sync import Enclave
     from casemate.images.image import Image
     from casemate.images.keys import DeveloperKey
-    from casemate.wire.protocol.manifest import Engine, Manifest
+    from casemate.wire.protocol.manifest import Engine, EntryPoint, Manifest
 
 Changes = Mapping[tuple[str, str], bool | int | str]
 """Values of keys of a manifest, by table and key."""
@@ -84,12 +86,32 @@ def manifest_table(text: bytes, name: str) -> dict[str, Any]:
 
 
 def named_callers(text: bytes) -> list[str]:
-    """All callers whom a manifest names, with a key or without."""
-    named: list[str] = [*manifest_table(text, "callers")]
+    """All callers whom a manifest names, with a key or without; those that are enclaves have none to sign with."""
+    callers_table = manifest_table(text, "callers")
+    enclaves = {name for name, value in callers_table.items() if isinstance(value, dict)}
+    named: list[str] = [*callers_table]
     for entry in manifest_table(text, "entry").values():
         callers = entry.get("callers") if isinstance(entry, dict) else None
         named += [name for name in callers if isinstance(name, str)] if isinstance(callers, list) else []
-    return list(dict.fromkeys(named))
+    return [name for name in dict.fromkeys(named) if name not in enclaves]
+
+
+def signing_caller(entry: "EntryPoint") -> str | None:
+    """The first caller with a key whom an entry point admits by name; None where it admits anyone.
+
+    Raises:
+        ManifestError: it admits enclaves alone, and a user's call is none.
+    """
+    if entry.callers is ANYONE:
+        return None
+    if not entry.callers:
+        raise ManifestError(
+            f"entry.{entry.name}.callers",
+            got="a list of enclaves alone",
+            want="a caller with a key, who can call it from here",
+            advice=f'add one to [callers] and to entry.{entry.name}.callers, such as developer = "ed25519:..."',
+        )
+    return entry.callers[0].name
 
 
 def manifest_of(files: Mapping[str, bytes], changes: Changes) -> "Manifest":

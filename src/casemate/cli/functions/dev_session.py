@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from casemate.cli.files import InputFileError, read_file
 from casemate.cli.functions.cases import CASES
-from casemate.cli.functions.copies import Copies, caller_changes, manifest_of, named_callers
+from casemate.cli.functions.copies import Copies, caller_changes, manifest_of, named_callers, signing_caller
 from casemate.cli.functions.copy_calls import STREAM, Gave, call_copy, read_stream, stream_text
 from casemate.cli.functions.debugging import debug_report
 from casemate.cli.functions.keyboard import keys
@@ -28,7 +28,6 @@ from casemate.images.functions.folder import measured_files
 from casemate.wire.encodings.json_text import parse_json
 from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.call import MAX_ARGUMENTS
-from casemate.wire.protocol.manifest import ANYONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -278,9 +277,10 @@ class DevSession:
         return value, () if stream is None else (read_stream(stream),)
 
     def _caller(self, entry: "EntryPoint") -> CallerKey | None:
-        if self._wanted.caller is not None or entry.callers is ANYONE:
+        if self._wanted.caller is not None:
             return self._wanted.caller
-        return self._keys[entry.callers[0].name]
+        name = signing_caller(entry)
+        return None if name is None else self._keys[name]
 
     def _show(self, entry: "EntryPoint", gave: Gave, took: float, since_change: float) -> None:
         used = gave.result.metrics

@@ -1,6 +1,16 @@
 """What the manifest in an image lets its code do, in a few lines for whoever decides whether to trust it."""
 
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.capabilities.uses import (
+    MeasurementDemand,
+    PeerDemands,
+    Same,
+    ServiceDemand,
+    SignerDemand,
+    SimulatedRoot,
+    Use,
+)
 from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index
 from casemate.wire.protocol.manifest import DeclaredError, Manifest
 from casemate.wire.protocol.manifest_table import ManifestError
@@ -27,6 +37,8 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         ("state", _NONE if state is None else f"{state.max_kib} KiB, {state.binding}, recovery {state.recovery}"),
         ("OCALLs", ", ".join(ocall.name for ocall in manifest.ocalls) or _NONE),
         ("entry points", ", ".join(entry.name for entry in manifest.entries)),
+        *((f"calls {use.name}", _use(use)) for use in manifest.uses),
+        *((f"called by {each.name}", _demands(each.demands)) for each in manifest.enclave_callers),
         ("own errors", ", ".join(map(_error, manifest.errors)) or _NONE),
         ("receipts", "with what each call used" if manifest.receipt_metrics else "without metrics"),
         (
@@ -34,6 +46,41 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
             ", ".join(f"{rule.subject} above {rule.most}: {rule.then}" for rule in manifest.monitor) or _NONE,
         ),
     )
+
+
+def _use(use: Use) -> str:
+    return f"{', '.join(use.operations)}; of {_demands(use.demands)}"
+
+
+def _demands(demands: PeerDemands) -> str:
+    """All that is demanded of an enclave, in words; a debug enclave is always refused."""
+    parts = [_identity(demands.identity)]
+    for place, layers in (("its process", demands.layers.enclave), ("its guest's", demands.layers.guest)):
+        parts += [f"{', '.join(sorted(layers))} around {place}"] if layers else []
+    if demands.deployment is not None:
+        owner = caller_key_text(demands.deployment.owner)
+        parts.append(f"deployment {demands.deployment.name} of {owner}")
+    found = demands.evidence
+    if found is None:
+        parts.append("on the same chip")
+    else:
+        root = f"simulated {found.root.sha256.hex()}" if isinstance(found.root, SimulatedRoot) else found.root
+        parts.append(
+            f"on the same chip or below root {root} with status {' or '.join(found.tcb_statuses)}, evaluation number "
+            f"{found.min_evaluation_number} or above, collateral of at most {found.max_age_days} days"
+        )
+    return ", ".join(parts)
+
+
+def _identity(identity: SignerDemand | MeasurementDemand | ServiceDemand) -> str:
+    match identity:
+        case MeasurementDemand(mrenclave):
+            return f"MRENCLAVE {mrenclave.hex()}"
+        case ServiceDemand(service):
+            return f"the service casemate:{service} as casemate.lock has it"
+        case SignerDemand(mrsigner, product_id, version):
+            signer = "of the same signer" if isinstance(mrsigner, Same) else f"of MRSIGNER {mrsigner.hex()}"
+            return f"product {product_id} {signer}, version {version} or later"
 
 
 def _error(error: DeclaredError) -> str:

@@ -9,15 +9,20 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from casemate.wire.encodings.fields import MAX_U16
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.protocol import manifest_text as grammar
 from casemate.wire.protocol.call import MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
+from casemate.wire.protocol.capabilities import uses
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME
+from casemate.wire.protocol.function_name import NAME as NAME_PATTERN
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import ANYONE, Engine, Monitored, Permission, Reaction, Recovery
 from casemate.wire.protocol.manifest_table import SCHEMAS
+from casemate.wire.protocol.sandbox_layers import LayerName
 from casemate.wire.protocol.seal_binding import SealBinding
+from casemate.wire.sgx.tcb_info import TcbStatus
 
 Json = dict[str, Any]
 
@@ -50,6 +55,7 @@ def manifest_schema() -> Json:
                 "errors": _errors(),
                 "receipt": _receipt(),
                 "monitor": _monitor(),
+                "uses": _uses(),
             },
             required=("enclave", "limits", "entry"),
         ),
@@ -120,13 +126,18 @@ def _limits() -> Json:
 
 
 def _callers() -> Json:
-    of_32_bytes = "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
-    key = _text("A public key, as `casemate keygen` prints it.", pattern=f"^{PREFIX}{of_32_bytes}$")
+    demands = _demands()
+    enclave = {"description": "A caller that is an enclave, and what is demanded of it.", **demands}
     return {
         "type": "object",
-        "description": "Callers that are known by name; they sign their calls.",
+        "description": "Callers that are known by name; they sign their calls, or prove themselves as enclaves.",
         "propertyNames": {"pattern": _whole(grammar.CALLER_NAME), "not": {"const": str(ANYONE.value)}},
-        "additionalProperties": key,
+        "additionalProperties": {
+            "anyOf": [
+                _public_key("A public key, as `casemate keygen` prints it."),
+                _table({"enclave": enclave}, ("enclave",)),
+            ]
+        },
         "maxProperties": grammar.MAX_CALLERS,
     }
 
@@ -214,6 +225,87 @@ def _monitor() -> Json:
     return {"description": "What you expect of the function, and what follows where it does more.", **_table(members)}
 
 
+def _uses() -> Json:
+    operations = {
+        "type": "array",
+        "items": {"type": "string", "pattern": _whole(uses.OPERATION)},
+        "minItems": 1,
+        "maxItems": uses.MAX_OPERATIONS,
+        "uniqueItems": True,
+        "description": "Its entry points that this function may call.",
+    }
+    return {
+        "type": "object",
+        "description": "Other enclaves that the function calls, and what it demands of each.",
+        "propertyNames": {"pattern": f"^(?:{NAME_PATTERN})$", "maxLength": MAX_FUNCTION_NAME},
+        "additionalProperties": _demands({"operations": operations}),
+        "maxProperties": uses.MAX_USES,
+    }
+
+
+def _demands(more: Json | None = None) -> Json:
+    """What one enclave demands of another, beside keys of the table's own, which must be there."""
+    digits = "[0-9a-f]{64}"
+    layers = {
+        "type": "array",
+        "items": {"enum": [str(each) for each in LayerName]},
+        "uniqueItems": True,
+    }
+    root = {
+        "anyOf": [
+            {"enum": [str(each) for each in uses.MakerRoot]},
+            _table({"simulated_sha256": _text("Its digest.", pattern=f"^{digits}$")}, ("simulated_sha256",)),
+        ],
+        "description": "The maker's root; a simulated one by the digest of its certificate.",
+    }
+    statuses = {
+        "type": "array",
+        "items": {"enum": [str(each) for each in TcbStatus]},
+        "minItems": 1,
+        "uniqueItems": True,
+        "description": "Statuses of its platform that will do.",
+    }
+    evidence = {
+        "root": root,
+        "tcb_statuses": statuses,
+        "min_evaluation_number": _integer("Of TCB info and QE identity.", 0, MAX_U32),
+        "max_age_days": _integer("Oldest collateral (days since its issue).", 1, uses.MAX_AGE_DAYS),
+    }
+    members = {
+        "mrsigner": _text("Its signer's MRSIGNER, or same: whoever signs this image.", pattern=f"^(?:same|{digits})$"),
+        "product_id": _integer("Which of the signer's products it is (ISVPRODID).", 0, MAX_U16),
+        "min_security_version": _integer("Its oldest acceptable version (ISVSVN).", 0, MAX_U16),
+        "mrenclave": _text("Its measurement: this build alone.", pattern=f"^{digits}$"),
+        "service": _text("A service that comes with Casemate.", pattern=_whole(uses.SERVICE)),
+        "layers": {
+            "description": "Sandbox layers that must be applied.",
+            **_table(
+                {
+                    "enclave": {"description": "Around its process.", **layers},
+                    "guest": {"description": "Around its guest's.", **layers},
+                }
+            ),
+        },
+        "owner": _public_key("The owner of the one deployment that will do."),
+        "deployment": _text("That deployment's name.", pattern=f"^(?:{NAME_PATTERN})$")
+        | {"maxLength": MAX_FUNCTION_NAME},
+        "evidence": {
+            "description": "What is asked of evidence of another chip; without it that counts for nothing.",
+            **_table(evidence, evidence),
+        },
+        **(more or {}),
+    }
+    of_signer = ("mrsigner", "product_id", "min_security_version")
+    return {
+        **_table(members, more or ()),
+        "oneOf": [
+            {"required": list(of_signer), "not": {"anyOf": list(map(_has, ("mrenclave", "service")))}},
+            *({"required": [name], "not": {"anyOf": list(map(_has, of_signer))}} for name in ("mrenclave", "service")),
+        ],
+        "dependencies": {"owner": ["deployment"], "deployment": ["owner"]},
+    }
+
+
 def _table(members: Json, required: Iterable[str] = ()) -> Json:
     """A table with these keys and no others."""
     named = sorted(required)
@@ -246,6 +338,11 @@ def _whole(pattern: re.Pattern[str]) -> str:
 
 def _text(description: str, *, pattern: str) -> Json:
     return {"type": "string", "pattern": pattern, "description": description}
+
+
+def _public_key(description: str) -> Json:
+    of_32_bytes = "[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]="
+    return _text(description, pattern=f"^{PREFIX}{of_32_bytes}$")
 
 
 def _integer(description: str, least: int, most: int) -> Json:

@@ -7,6 +7,7 @@ documents here; :mod:`casemate.images.schemas.compiled` compiles them.
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from casemate.wire.protocol.capabilities.uses import EnclaveCaller, Use
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest_table import Schema
 from casemate.wire.protocol.seal_binding import SealBinding
@@ -80,6 +81,8 @@ class EntryPoint:
     output: Schema
     """The result's schema."""
     callers: tuple[Caller, ...] | Anyone
+    enclaves: tuple[EnclaveCaller, ...]
+    """Those of the admitted callers that are enclaves and prove themselves by their evidence."""
     plain: bool
     """It may also be called without encryption and without a signature, so that the operator can read the call."""
     stream: bool
@@ -88,6 +91,10 @@ class EntryPoint:
     def admits(self, public_key: bytes | None) -> bool:
         """Whether a call may enter that this key signed; None for a call without a signature."""
         return self.callers is ANYONE or any(caller.public_key == public_key for caller in self.callers)
+
+    def admits_enclave(self, name: str | None) -> bool:
+        """Whether an enclave may call that the manifest knows by this name; None for one that it does not name."""
+        return self.callers is ANYONE or any(caller.name == name for caller in self.enclaves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +184,10 @@ class Manifest:
     """Path of the module that exports the entry points."""
     limits: Limits
     callers: tuple[Caller, ...]
+    enclave_callers: tuple[EnclaveCaller, ...]
+    """The callers that are enclaves; their names are none of ``callers``."""
+    uses: tuple[Use, ...]
+    """The enclaves that the guest may call."""
     state: StateRules | None
     """None where the guest keeps no state."""
     ra_tls: bool
@@ -195,6 +206,10 @@ class Manifest:
     def ocall(self, name: str) -> Ocall | None:
         """The OCALL of that name."""
         return next((ocall for ocall in self.ocalls if ocall.name == name), None)
+
+    def use(self, name: str) -> Use | None:
+        """The enclave to call that the manifest has under that name."""
+        return next((use for use in self.uses if use.name == name), None)
 
     def error(self, name: str) -> DeclaredError | None:
         """The declared error of that name."""

@@ -25,6 +25,7 @@ Example:
 
     [callers]
     alice = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    shop = { enclave = { mrsigner = "same", product_id = 4, min_security_version = 1 } }
 
     [entry.search]
     input = "schemas/search.input.json"
@@ -55,6 +56,12 @@ Example:
     [monitor.ocalls]
     most = 600
     then = "slow"
+
+    [uses.billing]
+    mrsigner = "same"
+    product_id = 3
+    min_security_version = 2
+    operations = ["charge"]
 """
 
 import re
@@ -66,6 +73,8 @@ from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
+from casemate.wire.protocol.capabilities import uses as uses_tables
+from casemate.wire.protocol.capabilities.uses import EnclaveCaller, parse_enclave_caller, parse_uses
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import (
@@ -132,7 +141,7 @@ NEEDED_PERMISSIONS: Final[Mapping[Engine, tuple[Permission, ...]]] = {
 """What an engine cannot keep from its guests, so that their manifests must grant it."""
 
 KEYS: Final = {
-    "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor"),
+    "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor", "uses"),
     "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation", "permissions"),
     "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
     "entry.NAME": ("input", "output", "callers", "plain", "stream"),
@@ -142,9 +151,10 @@ KEYS: Final = {
     "errors.NAME": ("reason", "details"),
     "receipt": ("metrics",),
     "monitor.NAME": ("most", "then"),
+    **uses_tables.KEYS,
 }
-"""The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors`` are names that the author
-chose, those of ``monitor`` are what is counted."""
+"""The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors``, ``uses`` are names that
+the author chose, those of ``monitor`` are what is counted."""
 
 GUEST = "guest/"
 """The folder of the guest's code."""
@@ -179,6 +189,8 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     files = Files(read_file)
     callers = _callers(top.table("callers", optional=True))
     by_name = {caller.name: caller for caller in callers}
+    keys = tuple(caller for caller in callers if isinstance(caller, Caller))
+    enclaves = tuple(caller for caller in callers if isinstance(caller, EnclaveCaller))
     manifest = Manifest(
         name=enclave.name("name", ENCLAVE_NAME, "lower-case letters, digits and inner hyphens, at most 64"),
         product_id=enclave.integer("product_id", 0, MAX_U16),
@@ -189,7 +201,9 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         permissions=_permissions(enclave, engine),
         main=_main(enclave, engine, files),
         limits=_limits(limits, isolation),
-        callers=callers,
+        callers=keys,
+        enclave_callers=enclaves,
+        uses=parse_uses(top),
         state=_state(top),
         ra_tls=_ra_tls(top),
         entries=_functions(
@@ -281,28 +295,39 @@ def _functions(table: Table, known: tuple[str, ...], parse: Callable[[str, Table
     return tuple(found)
 
 
-def _callers(table: Table) -> tuple[Caller, ...]:
+def _callers(table: Table) -> tuple[Caller | EnclaveCaller, ...]:
     """The named callers; no key under two names."""
     names = table.names()
     if len(names) > MAX_CALLERS:
         raise ManifestError("callers", got=f"{len(names)} of them", want=f"at most {MAX_CALLERS}")
     by_key: dict[bytes, str] = {}
+    found: list[Caller | EnclaveCaller] = []
     for name in names:
         if not CALLER_NAME.fullmatch(name) or name == ANYONE.value:
             raise ManifestError(table.key(shown(name)), got="no name for a caller", want="letters, digits, . _ @ -")
+        if table.holds_table(name):
+            found.append(parse_enclave_caller(table, name))
+            continue
         public_key = read_public_key(table.key(name), table.text(name, f"{PREFIX}BASE64"))
         if public_key in by_key:
             raise ManifestError(table.key(name), got=f"the key of {by_key[public_key]}", want="one name for each key")
         by_key[public_key] = name
-    return tuple(Caller(name, public_key) for public_key, name in by_key.items())
+        found.append(Caller(name, public_key))
+    enclaves = len(found) - len(by_key)
+    if enclaves > uses_tables.MAX_USES:
+        raise ManifestError("callers", got=f"{enclaves} enclaves", want=f"at most {uses_tables.MAX_USES} of them")
+    return tuple(found)
 
 
-def _entry(name: str, table: Table, callers: Mapping[str, Caller], files: Files) -> EntryPoint:
+def _entry(name: str, table: Table, callers: Mapping[str, Caller | EnclaveCaller], files: Files) -> EntryPoint:
+    admitted = _admitted(table, callers)
+    keys = tuple(each for each in admitted if isinstance(each, Caller)) if admitted is not ANYONE else ANYONE
     entry = EntryPoint(
         name=name,
         input=read_schema(table, "input", files),
         output=read_schema(table, "output", files),
-        callers=_admitted(table, callers),
+        callers=keys,
+        enclaves=() if admitted is ANYONE else tuple(each for each in admitted if isinstance(each, EnclaveCaller)),
         plain=table.flag("plain", absent=False),
         stream=table.flag("stream", absent=False),
     )
@@ -378,7 +403,9 @@ def _monitor(table: Table) -> tuple[MonitorRule, ...]:
     return tuple(rules)
 
 
-def _admitted(table: Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...] | Anyone:
+def _admitted(
+    table: Table, callers: Mapping[str, Caller | EnclaveCaller]
+) -> tuple[Caller | EnclaveCaller, ...] | Anyone:
     """The callers admitted: a list of names, or ``"anyone"``; there is no default."""
     want = 'a list of names from [callers], or "anyone"'
     value = table.value("callers", want)
@@ -387,7 +414,7 @@ def _admitted(table: Table, callers: Mapping[str, Caller]) -> tuple[Caller, ...]
         return ANYONE
     if not isinstance(value, list) or not value:
         raise ManifestError(key, got=shown(value), want=want)
-    admitted: dict[str, Caller] = {}
+    admitted: dict[str, Caller | EnclaveCaller] = {}
     for name in value:
         if not isinstance(name, str) or name not in callers:
             raise ManifestError(key, got=shown(name), want="a name from [callers]")

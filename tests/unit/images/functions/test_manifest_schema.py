@@ -9,10 +9,11 @@ from typing import Any
 import jsonschema_rs
 import pytest
 from tests.rigs.docs.markdown import ROOT, blocks
-from tests.rigs.manifest_cases import FILES, PYTHON, REFUSED, TEXT, TOLD
+from tests.rigs.manifest_cases import ALICE, BILLING, EVIDENCE, FILES, PYTHON, REFUSED, TEXT, TOLD
 
 from casemate.images.functions.manifest_schema import manifest_schema
 from casemate.images.functions.starter import Template, write_starter
+from casemate.wire.protocol.capabilities.uses import DEMANDS
 from casemate.wire.protocol.manifest import Engine
 from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import KEYS, parse_manifest
@@ -108,6 +109,12 @@ CHANGES = [
     (', details = "schemas/not-yet.json"', ", details = { type = 'null' }", True),
     ('input = "schemas/search.input.json"', "input = { type = 'null' }", True),
     ("[monitor.ocalls]", "[monitor.deaths]", True),
+    (BILLING, f'mrenclave = "{"ab" * 32}"\n', True),
+    (BILLING, 'service = "casemate:crypto"\n', True),
+    (BILLING, f"{BILLING}{EVIDENCE}root = 'INTEL_SGX_ROOT'\n", True),
+    (BILLING, f"{BILLING}{EVIDENCE}root.simulated_sha256 = '{'ab' * 32}'\n", True),
+    (BILLING, f"{BILLING}owner = 'ed25519:{ALICE}'\ndeployment = 'shop'\n", True),
+    (BILLING, f"{BILLING}layers.guest = ['seccomp']\n", True),
 ]
 
 
@@ -147,7 +154,11 @@ def _tables(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, tuple
 def test_the_tables_and_keys_are_the_parsers() -> None:
     found = {path.replace("monitor.ocalls", "monitor.NAME"): keys for path, keys in _tables(SCHEMA)}
     assert {path: keys for path, keys in found.items() if path in KEYS} == dict(KEYS)
-    assert set(found) - set(KEYS) == {"monitor", "monitor.cpu_ms", "monitor.memory_mib", "monitor.deaths"}
+    demands = {key: keys for key, keys in found.items() if key.startswith("callers.NAME.enclave")}
+    assert demands.pop("callers.NAME.enclave") == DEMANDS
+    assert demands == {key: KEYS[key.replace("callers.NAME.enclave", "uses.NAME")] for key in demands}
+    others = set(found) - set(KEYS) - set(demands) - {"callers.NAME.enclave"}
+    assert others == {"monitor", "monitor.cpu_ms", "monitor.memory_mib", "monitor.deaths"}
 
 
 def test_every_key_is_explained() -> None:

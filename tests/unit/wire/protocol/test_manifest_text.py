@@ -261,3 +261,10 @@ def test_refuses_more_schemas_than_an_enclave_should_compile() -> None:
     many = "".join(f'[ocall.f{at}]\ninput = "schemas/large.json"\noutput = {{}}\n' for at in range(6))
     with pytest.raises(ManifestError, match="the schemas is more than 1048576 bytes"):
         parse_manifest(f"{TEXT}\n{many}".encode(), files.get)
+
+
+def test_no_more_enclaves_may_call_than_anybody_audits() -> None:
+    one = '"{name}" = {{ enclave = {{ mrenclave = "{digest}" }} }}\n'
+    table = "".join(one.format(name=f"enclave-{number}", digest="ab" * 32) for number in range(65))
+    with pytest.raises(ManifestError, match=r"callers is 66 enclaves, want at most 64"):
+        _parse(TEXT.replace("shop = {", f"{table}shop = {{"))

@@ -1,0 +1,1 @@
+"""Tables of casemate.toml that grant a capability: a module for each."""
