@@ -12,15 +12,34 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from casemate.enclave.peer_policy import PeerIdentity, PeerPolicy, PeerRefusedError, identity_in
 from casemate.enclave.rehearsal import RehearsalError
-from casemate.verifier import PolicyError, parse_any_policy
+from casemate.verifier import (
+    INTEL_SGX_ROOT,
+    AcceptedStatus,
+    ExpectedReportData,
+    PolicyError,
+    RefusedError,
+    Rule,
+    SgxEvidence,
+    SgxPolicy,
+    SimulatedRoot,
+    appraise,
+    parse_any_policy,
+)
 from casemate.verifier.crypto import certificate_issued_by, parse_certificate, parse_revocation_list, signed_by
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.verifier.snp.certificates import issued_by, parse_amd_certificate, report_signed_by
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.capabilities.uses import EvidenceDemand, MakerRoot
+from casemate.wire.protocol.capabilities.uses import SimulatedRoot as DemandedSimulatedRoot
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.sgx.collateral import Collateral
 
 _TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _RSA_BITS = 4096
+_SECONDS_A_DAY = 86_400
+_ROOTS = {MakerRoot.INTEL_SGX_ROOT: INTEL_SGX_ROOT}
 
 
 def rehearse_appraisal() -> None:
@@ -32,6 +51,69 @@ def rehearse_appraisal() -> None:
     _rehearse_amd()
     with suppress(PolicyError):
         parse_any_policy("[policy]")
+
+
+def appraise_peer(
+    policy: PeerPolicy,
+    quote: bytes,
+    endorsements: Collateral | None,
+    *,
+    report_data: bytes,
+    layers: SandboxLayers,
+    now: datetime,
+) -> PeerIdentity:
+    """The identity of an enclave of another chip, whose quote meets the demands of a manifest's table.
+
+    Args:
+        policy: those demands.
+        quote: the other's evidence, as the host hands it over.
+        endorsements: the collateral that came with it.
+        report_data: the 64 bytes that its REPORTDATA must be, computed from what this enclave has seen of the session.
+        layers: the sandbox layers that ``report_data`` binds.
+        now: the enclave's time.
+
+    Raises:
+        PeerRefusedError: the first rule that does not hold, under the verifier's name.
+    """
+    if policy.evidence is None:
+        raise PeerRefusedError(
+            Rule.EVIDENCE_KIND,
+            got="evidence of another chip",
+            want="a REPORT of this one",
+            advice="a table `evidence` beside the identity says which evidence of another chip will do",
+        )
+    demanded = _policy_of(policy, policy.evidence, report_data)
+    try:
+        verified = appraise(SgxEvidence(quote, None), demanded, endorsements, now)
+    except RefusedError as refusal:
+        raise PeerRefusedError(refusal.rule, got=refusal.got, want=refusal.want, advice=refusal.advice) from None
+    policy.check_layers(layers)
+    return identity_in(verified.report)
+
+
+def _policy_of(policy: PeerPolicy, evidence: EvidenceDemand, report_data: bytes) -> SgxPolicy:
+    """The whole policy that a table means. REPORTDATA binds the layers, so :class:`PeerPolicy` itself judges those."""
+    root = evidence.root
+    config_id = policy.config_id
+    return SgxPolicy(
+        root=SimulatedRoot(root.sha256) if isinstance(root, DemandedSimulatedRoot) else _ROOTS[root],
+        public_seed="REFUSE_PUBLIC_SEED",
+        mr_enclave="ANY_MRENCLAVE" if policy.mr_enclave is None else frozenset({policy.mr_enclave}),
+        mr_signer="ANY_MRSIGNER" if policy.mr_signer is None else frozenset({policy.mr_signer}),
+        product_id="ANY_PRODUCT_ID" if policy.product_id is None else policy.product_id,
+        minimum_svn="ANY_SVN" if policy.min_security_version is None else policy.min_security_version,
+        debug="REFUSE_DEBUG",
+        tcb=tuple(AcceptedStatus(status, "ANY_ADVISORY") for status in evidence.tcb_statuses),
+        minimum_evaluation_number=evidence.min_evaluation_number,
+        minimum_tcb_date="ANY_TCB_DATE",
+        dynamic_platform="ANY_DYNAMIC_PLATFORM",
+        cached_keys="ANY_CACHED_KEYS",
+        smt="ANY_SMT",
+        report_data=ExpectedReportData(report_data),
+        layers="UNSAFE_ANY_SANDBOX",
+        maximum_collateral_age=evidence.max_age_days * _SECONDS_A_DAY,
+        config_id="ANY_CONFIG_ID" if config_id is None else frozenset({config_id}),
+    )
 
 
 def _rehearse_intel() -> None:

@@ -5,7 +5,7 @@ manifest, so it cannot load them itself: it tells the chip which part it wants (
 spawner load it (``LoadPart``), and the enclave is forked anew. Each part is rehearsed as it is loaded, for the reason
 that :mod:`casemate.enclave.rehearsal` gives. A host cannot do worse with all this than to delay a start.
 
-No manifest can ask for the verifier yet: that comes with the capabilities that use it.
+The verifier is wanted by manifests under which evidence of another chip counts.
 """
 
 from importlib import import_module
@@ -35,4 +35,9 @@ def load(part: OptionalPart) -> None:
 
 def missing_part(manifest: Manifest) -> OptionalPart | None:
     """What an enclave with this manifest needs and this process was forked without."""
-    return OptionalPart.TLS if manifest.ra_tls and OptionalPart.TLS not in _loaded else None
+    demanded = [use.demands for use in manifest.uses] + [caller.demands for caller in manifest.enclave_callers]
+    needed = {
+        OptionalPart.TLS: manifest.ra_tls,
+        OptionalPart.VERIFIER: any(demands.evidence is not None for demands in demanded),
+    }
+    return next((part for part, is_needed in needed.items() if is_needed and part not in _loaded), None)

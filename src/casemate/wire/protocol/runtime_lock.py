@@ -10,10 +10,14 @@ person can read it as well:
 * records are in strictly rising order of their bytes, so none occurs twice, and each lock has one spelling.
 
 Several records with the same part and platform are several accepted digests.
+
+An image that calls a service which comes with Casemate has one record more for each: the part is :data:`SERVICE`, the
+service's name as in the manifest stands in the platform's place, and the digest is the service's MRENCLAVE. So the
+image names one build of it, which nobody can exchange. A chip reads these records and makes nothing of them.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Self
 
@@ -22,6 +26,9 @@ from casemate.wire.errors import WireError
 
 CORE = "core"
 """The part that every image runs on."""
+
+SERVICE = "service"
+"""The part of the records that name services' measurements."""
 
 COMPONENT_SIZE = 16
 PLATFORM_SIZE = 45
@@ -43,6 +50,7 @@ HEAD = (
 RELOCK = "`casemate build --relock DIR` writes it anew"
 
 _TAG = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+){2,7}", re.ASCII)
+_SERVICE_NAME = re.compile(r"casemate:[a-z][a-z0-9-]*", re.ASCII)
 _COMPONENT = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -96,10 +104,11 @@ class Record:
     def __post_init__(self) -> None:
         if not _COMPONENT.fullmatch(self.component) or len(self.component) > COMPONENT_SIZE:
             raise RuntimeLockError("casemate.lock component", got=repr(self.component)[:80], want="core or an engine")
-        if not _TAG.fullmatch(self.platform) or len(self.platform) > PLATFORM_SIZE:
-            raise RuntimeLockError(
-                "casemate.lock platform", got=repr(self.platform)[:80], want="a tag such as linux-x86_64-cp311"
-            )
+        named, wanted = _TAG, "a tag such as linux-x86_64-cp311"
+        if self.component == SERVICE:
+            named, wanted = _SERVICE_NAME, "a service's name such as casemate:crypto"
+        if not named.fullmatch(self.platform) or len(self.platform) > PLATFORM_SIZE:
+            raise RuntimeLockError("casemate.lock platform", got=repr(self.platform)[:80], want=wanted)
         if len(self.digest) != DIGEST_SIZE:
             raise RuntimeLockError(
                 "casemate.lock digest", got=f"{len(self.digest)} bytes", want=f"{DIGEST_SIZE} bytes of SHA-256"
@@ -177,7 +186,26 @@ class RuntimeLock:
 
     def platforms(self) -> tuple[str, ...]:
         """The platforms that have a record, in order."""
-        return tuple(sorted({record.platform for record in self.records}))
+        return tuple(sorted({record.platform for record in self.records if record.component != SERVICE}))
+
+    def service(self, name: str) -> bytes | None:
+        """MRENCLAVE of the service ``casemate:NAME``; None where the lock names no, or more than one, build of it."""
+        found = self.digests(SERVICE, f"casemate:{name}")
+        return found[0] if len(found) == 1 else None
+
+    def services(self) -> tuple[str, ...]:
+        """The names of all services in the lock, without ``casemate:``."""
+        return tuple(
+            dict.fromkeys(
+                record.platform.removeprefix("casemate:") for record in self.records if record.component == SERVICE
+            )
+        )
+
+    def with_services(self, measurements: Mapping[str, bytes]) -> Self:
+        """The lock with these services' measurements (MRENCLAVE by name), and no others."""
+        others = [record for record in self.records if record.component != SERVICE]
+        mine = [Record(SERVICE, f"casemate:{name}", digest) for name, digest in measurements.items()]
+        return type(self)(tuple(sorted([*others, *mine])))
 
     def with_runtime(self, platform: str, runtime: Iterable[RuntimePart]) -> Self:
         """The lock that accepts these parts, and no others, on that platform."""

@@ -150,3 +150,22 @@ def test_a_changed_lock_is_another_lock_or_a_typed_refusal(changes: list[tuple[i
 def test_a_platform_has_one_tag_whatever_its_system_calls_the_processor() -> None:
     assert platform_tag("linux", "x86_64", (3, 11)) == platform_tag("Linux", "AMD64", (3, 11)) == TAG
     assert platform_tag("darwin", "arm64", (3, 13)) == "darwin-aarch64-cp313"
+
+
+def test_a_service_is_one_build_and_no_platform() -> None:
+    lock = RuntimeLock().with_runtime(TAG, [RuntimePart("core", DIGEST)]).with_services({"crypto": DIGEST})
+    assert RuntimeLock.parse(lock.encode()) == lock
+    assert lock.service("crypto") == DIGEST
+    assert lock.service("storage") is None
+    assert lock.services() == ("crypto",)
+    assert lock.platforms() == (TAG,)
+    assert lock.with_runtime(TAG, []).service("crypto") == DIGEST
+    assert lock.with_services({}).services() == ()
+    twice = RuntimeLock((*lock.records, Record("service", "casemate:crypto", b"\xff" * 32)))
+    assert twice.service("crypto") is None
+
+
+@pytest.mark.parametrize(("part", "name"), [("service", TAG), ("core", "casemate:crypto"), ("service", "casemate:")])
+def test_services_and_platforms_are_never_mixed_up(part: str, name: str) -> None:
+    with pytest.raises(RuntimeLockError, match="platform"):
+        Record(part, name, DIGEST)
