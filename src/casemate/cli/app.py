@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command | Family] = {
     "start": Command(MACHINE, "enclaves"),
     "stop": Command(MACHINE, "enclaves"),
     "destroy": Command(MACHINE, "enclaves"),
+    "bind": Command(MACHINE, "bind"),
     "logs": Command(MACHINE, "logs"),
     "machine": Family(MACHINE, "A machine's levers: TCB recovery, microcode, revocation."),
     "vm": Family(MACHINE, "Confidential VMs: launch, run, look at, attest."),

@@ -20,6 +20,7 @@ from casemate.process.extras import check_extra
 from casemate.process.ownership import PlaceError, open_own_file
 from casemate.process.places import machine_lock, was_dev_state
 from casemate.wire.errors import CasemateError
+from casemate.wire.messages.bindings import Binding, BindingsAre, BindUse, ListBindings
 from casemate.wire.messages.control import (
     Done,
     EndMachine,
@@ -123,6 +124,17 @@ class LocalMachine:
     def stored_states(self) -> tuple[StoredState, ...]:
         """The sealed states that the host stores, as it describes them; unverified."""
         return ask_at(self.host_socket, self.state, "the host", ListStates(), StatesAre).states
+
+    def bindings(self, enclave: int) -> tuple[Binding, ...]:
+        """What an enclave's ``[uses.NAME]`` are bound to, where they do not mean the deployment of that name."""
+        return ask_at(self.host_socket, self.state, "the host", ListBindings(enclave), BindingsAre).bindings
+
+    def bind(self, enclave: int, alias: str, target: str) -> tuple[Binding, ...]:
+        """Binds an enclave's ``[uses.ALIAS]`` to a function's name or an enclave's number; all bindings it then has.
+
+        An empty ``target`` ends a binding.
+        """
+        return ask_at(self.host_socket, self.state, "the host", BindUse(enclave, alias, target), BindingsAre).bindings
 
     @property
     def snp(self) -> SnpLevers:

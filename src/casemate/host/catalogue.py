@@ -16,7 +16,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.protocol.tee import Tee
 
-VERSION = 3
+VERSION = 4
 """Version of the tables below (PRAGMA user_version)."""
 
 _TABLES = """
@@ -53,11 +53,24 @@ CREATE TABLE function (
     previous INTEGER REFERENCES deployment
 );
 """
+_BINDINGS = """
+CREATE TABLE binding (
+    number INTEGER NOT NULL REFERENCES deployment,
+    alias TEXT NOT NULL,
+    target TEXT NOT NULL,
+    PRIMARY KEY (number, alias)
+);
+"""
 _FROM_1 = """
 ALTER TABLE deployment ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
 ALTER TABLE image ADD COLUMN keeper TEXT NOT NULL DEFAULT '';
 """
-_UPGRADES = {0: _TABLES + _FUNCTIONS, 1: _FROM_1 + _FUNCTIONS, 2: _FUNCTIONS}
+_UPGRADES = {
+    0: _TABLES + _FUNCTIONS + _BINDINGS,
+    1: _FROM_1 + _FUNCTIONS + _BINDINGS,
+    2: _FUNCTIONS + _BINDINGS,
+    3: _BINDINGS,
+}
 """What makes this version's tables out of those of each earlier one; 0 is an empty file."""
 
 _ABOUT = "image, name, size, mr_enclave, mr_signer, isv_prod_id, isv_svn, debug"
@@ -220,6 +233,7 @@ class Catalogue:
             if row is not None:
                 self._rows.execute("DELETE FROM function WHERE current = ?", (number,))
                 self._rows.execute("UPDATE function SET previous = NULL WHERE previous = ?", (number,))
+                self._rows.execute("DELETE FROM binding WHERE number = ?", (number,))
                 self._rows.execute("DELETE FROM deployment WHERE number = ?", (number,))
                 self._sweep(row[0])
 
@@ -232,6 +246,8 @@ class Catalogue:
     def switch(self, function: Function) -> None:
         """Gives a name to its current deployment, which should run from now on; the previous one should be stopped.
 
+        The current one uses what the previous one uses, where it was not bound otherwise.
+
         Both or neither: after a crash in the middle, exactly one of them answers to the name.
         """
         with self._transaction():
@@ -239,8 +255,27 @@ class Catalogue:
                 "INSERT OR REPLACE INTO function (name, current, previous) VALUES (?, ?, ?)",
                 (function.name, function.current, function.previous),
             )
+            self._rows.execute(
+                "INSERT OR IGNORE INTO binding SELECT ?, alias, target FROM binding WHERE number = ?",
+                (function.current, function.previous),
+            )
             for number, wanted in ((function.current, Wanted.RUNNING), (function.previous, Wanted.STOPPED)):
                 self._rows.execute("UPDATE deployment SET wanted = ? WHERE number = ?", (wanted, number))
+
+    def bindings(self) -> tuple[tuple[int, str, str], ...]:
+        """All bindings: a deployment's number, an alias that it uses, and what that is bound to."""
+        with self._typed():
+            rows = self._rows.execute("SELECT number, alias, target FROM binding").fetchall()
+        return tuple((int(number), str(alias), str(target)) for number, alias, target in rows)
+
+    def bind(self, number: int, alias: str, target: str) -> None:
+        """Binds an alias of a deployment; an empty target ends the binding."""
+        with self._transaction():
+            self._rows.execute("DELETE FROM binding WHERE number = ? AND alias = ?", (number, alias))
+            if target:  # nothing is written for a deployment that was destroyed meanwhile
+                self._rows.execute(
+                    "INSERT INTO binding SELECT number, ?, ? FROM deployment WHERE number = ?", (alias, target, number)
+                )
 
     def _put(self, about: ImageIs, files: ImageBytes, keeper: str, *, kept: bool) -> None:
         columns = (

@@ -20,6 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from casemate.host.bindings import Bindings
 from casemate.host.catalogue import Catalogue, Deployment, ImageBytes, Wanted
 from casemate.host.chip_client import ChipClient
 from casemate.host.enclave_record import NOWHERE, EnclaveRecord
@@ -39,6 +40,7 @@ from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
 from casemate.link.calls import Caller
 from casemate.wire.messages import chip, entry
+from casemate.wire.messages.bindings import BindingsAre, BindUse, ListBindings
 from casemate.wire.messages.functions import (
     MAX_DRAIN,
     FunctionIs,
@@ -137,6 +139,7 @@ class Orchestrator:
         self._tls_ports = tls_ports
         self._images = ImageStore(catalogue)
         self._names = FunctionNames(self._images, catalogue)
+        self._bindings = Bindings(self._images, catalogue)
         self._switching = asyncio.Lock()
         self._records: dict[int, EnclaveRecord] = {}
         self._places: dict[int, EnclaveRecord] = {}
@@ -163,6 +166,8 @@ class Orchestrator:
         handlers.add(GetFunction, self._get_function)
         handlers.add(ListFunctions, self._list_functions)
         handlers.add(SwitchFunction, self.switch)
+        handlers.add(BindUse, self.bind)
+        handlers.add(ListBindings, self._list_bindings)
         handlers.add(ReadLog, self._read_log)
         handlers.add(ListStates, self._list_states)
         return handlers
@@ -181,6 +186,7 @@ class Orchestrator:
             if deployment.wanted is Wanted.RUNNING:
                 record.coming = asyncio.create_task(self._launch_again(deployment.number, record))
         await self._names.restore()
+        await self._bindings.restore()
 
     # Images
 
@@ -278,6 +284,7 @@ class Orchestrator:
             if record.is_kept:
                 await self._images.run(self._catalogue.forget, number)
                 self._names.forget(number)
+            self._bindings.forget(number)
             try:
                 await self._vacate(record)
             finally:
@@ -322,11 +329,29 @@ class Orchestrator:
                 async with self._switching:
                     self._check_switch(asked, record)
                     self._succeed(record, asked, oldest=await self._names.switch(asked))
+                    self._bindings.follow(asked.enclave, asked.replaces)
             except BaseException:
                 if was_down and record.gate is not None:
                     await self._end(record)
                 raise
         return self.function(asked.name)
+
+    async def bind(self, asked: BindUse) -> BindingsAre:
+        """Binds what an enclave uses to a deployment, from its next call to it on."""
+        record = self._record(asked.enclave)
+        async with record.turn:
+            self._check_there(asked.enclave, record)
+            await self._bindings.bind(asked, kept=record.is_kept)
+        return self._bindings.of(asked.enclave)
+
+    def bound(self, number: int, alias: str) -> EnclaveIs:
+        """The enclave that an alias of an enclave's means now.
+
+        Raises:
+            FaultError: ``unknown-enclave`` or ``wrong-state``; it is bound to nothing that is there, or to several.
+        """
+        target = self._bindings.target(number, alias)
+        return self.enclave(int(target)) if target.isdigit() else self.function(target).current
 
     async def evidence_of(self, name: str, nonce: bytes) -> EvidenceIs:
         """Evidence of the enclave that answers to a name."""
@@ -376,6 +401,10 @@ class Orchestrator:
 
     async def _list_functions(self, _asked: ListFunctions) -> FunctionsAre:
         return FunctionsAre(self.functions())
+
+    async def _list_bindings(self, asked: ListBindings) -> BindingsAre:
+        self._record(asked.enclave)
+        return self._bindings.of(asked.enclave)
 
     async def _list_states(self, _asked: ListStates) -> StatesAre:
         return StatesAre(await self._keeper.states())

@@ -44,7 +44,7 @@ def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
     with sqlite3.connect(path) as rows:
         rows.executescript(
             "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE image DROP COLUMN keeper;"
-            "DROP TABLE function; PRAGMA user_version = 1;"
+            "DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 1;"
         )
     for _ in range(2):
         catalogue = Catalogue(path)
@@ -57,12 +57,34 @@ def test_catalogue_of_version_2_is_taken_over(path: Path) -> None:
     made = deployment(catalogue)
     catalogue.close()
     with sqlite3.connect(path) as rows:
-        rows.executescript("DROP TABLE function; PRAGMA user_version = 2;")
+        rows.executescript("DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 2;")
     catalogue = Catalogue(path)
     assert catalogue.functions() == ()
     catalogue.switch(Function("one", made.number))
     catalogue.close()
     assert Catalogue(path).functions() == (Function("one", made.number),)
+
+
+def test_catalogue_of_version_3_is_taken_over(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    catalogue.close()
+    with sqlite3.connect(path) as rows:
+        rows.executescript("DROP TABLE binding; PRAGMA user_version = 3;")
+    catalogue = Catalogue(path)
+    catalogue.bind(made.number, "billing", "7")
+    catalogue.close()
+    assert Catalogue(path).bindings() == ((made.number, "billing", "7"),)
+
+
+def test_bindings_go_with_their_deployment(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    catalogue.bind(made.number, "billing", "7")
+    catalogue.bind(99, "billing", "7")
+    assert catalogue.bindings() == ((made.number, "billing", "7"),)
+    catalogue.forget(made.number)
+    assert catalogue.bindings() == ()
 
 
 def test_a_switch_changes_the_name_and_both_deployments_or_nothing(path: Path) -> None:
@@ -135,7 +157,7 @@ def test_a_damaged_file_and_one_of_a_newer_version_are_refused(path: Path) -> No
     path.unlink()
     with sqlite3.connect(path) as rows:
         rows.execute("PRAGMA user_version = 9")
-    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 3"):
+    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 4"):
         Catalogue(path)
 
 

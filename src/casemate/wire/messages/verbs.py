@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from casemate.wire.messages import functions, host, machine_log, state
+from casemate.wire.messages import bindings, functions, host, machine_log, state
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
@@ -238,6 +238,8 @@ LOG = Verb(
         query=(Query("after", 0),),
     ),
 )
+BIND = Verb(bindings.BindUse, ASK_TIMEOUT, None)
+BINDINGS = Verb(bindings.ListBindings, ASK_TIMEOUT, None)
 LIST_STATES = Verb(state.ListStates, ASK_TIMEOUT, None)
 
 CALL_VERBS = (CALL, EVIDENCE)
@@ -248,7 +250,7 @@ LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
 FUNCTION_VERBS = (FUNCTIONS, FUNCTION, SWITCH)
 """Verbs about the names of functions."""
 
-ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, *FUNCTION_VERBS, LOG, LIST_STATES)
+ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, *FUNCTION_VERBS, LOG, BIND, BINDINGS, LIST_STATES)
 
 
 def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:
