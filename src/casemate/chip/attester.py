@@ -6,7 +6,7 @@ There is one implementation for each kind of TEE; all else in this room knows th
 from typing import Protocol, Self
 
 from casemate.chip.secret import Secret
-from casemate.wire.messages.leaf import GetSealingKey, MakeReport
+from casemate.wire.messages.leaf import GetReportKey, GetSealingKey, MakeReport
 from casemate.wire.protocol.tee import Identity
 
 
@@ -30,6 +30,9 @@ class Attester(Protocol):
 
     def report(self, question: MakeReport) -> bytes:
         """A report about it; a :class:`CasemateError` where the question is refused."""
+
+    def report_key(self, question: GetReportKey) -> Secret:
+        """What checks a REPORT for it, 16 bytes; a :class:`CasemateError` where its TEE has no such key."""
 
     def sealing_key(self, question: GetSealingKey) -> Secret:
         """A sealing key of its own, 16 bytes; a :class:`CasemateError` where the question is refused."""

@@ -18,6 +18,7 @@ from casemate.wire.messages.leaf import (
     AnchorAdvance,
     AnchorIs,
     AnchorRead,
+    GetReportKey,
     GetSealingKey,
     KeyIs,
     MakeReport,
@@ -25,8 +26,8 @@ from casemate.wire.messages.leaf import (
 )
 from casemate.wire.protocol.faults import Code, fault
 
-LeafQuestion = MakeReport | GetSealingKey | AnchorRead | AnchorAdvance
-LEAF_QUESTIONS = (MakeReport, GetSealingKey, AnchorRead, AnchorAdvance)
+LeafQuestion = MakeReport | GetReportKey | GetSealingKey | AnchorRead | AnchorAdvance
+LEAF_QUESTIONS = (MakeReport, GetReportKey, GetSealingKey, AnchorRead, AnchorAdvance)
 _CODES: dict[type[CasemateError], Code] = {
     LeafError: Code.REPORT_REFUSED,
     FirmwareError: Code.REPORT_REFUSED,
@@ -53,6 +54,8 @@ class LeafFunctions:
             match question:
                 case MakeReport():
                     return ReportMade(who.report(question))
+                case GetReportKey():
+                    return KeyIs(who.report_key(question).reveal())
                 case GetSealingKey():
                     return KeyIs(who.sealing_key(question).reveal())
                 case _:

@@ -1,4 +1,6 @@
-"""The enclave's key pairs and its sessions' keys: all the cryptography of this room but TLS and the verifier's.
+"""The enclave's key pairs and its sessions' keys.
+
+All the cryptography of this room but that of TLS, local attestation and the verifier.
 
 Both pairs are made when the process starts and are never stored: nothing sealed for one launch opens in the next.
 """

@@ -8,7 +8,7 @@ from casemate.chip.secret import Secret
 from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.wire.errors import WireError
-from casemate.wire.messages.leaf import GetSealingKey, MakeReport
+from casemate.wire.messages.leaf import GetReportKey, GetSealingKey, MakeReport
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeMask
 from casemate.wire.sgx.keyrequest import KeyName, KeyRequest
@@ -60,6 +60,10 @@ class SgxAttester:
         except WireError as error:
             raise LeafError(Status.GENERAL_PROTECTION, str(error)) from None
         return self.platform.ereport(self.secs, target, question.report_data).encode()
+
+    def report_key(self, question: GetReportKey) -> Secret:
+        """EGETKEY of a REPORT_KEY, for which all fields of a KEYREQUEST but KEYID are ignored."""
+        return self.platform.keys.report_key(self.secs.target_info(), question.key_id)
 
     def sealing_key(self, question: GetSealingKey) -> Secret:
         """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says."""

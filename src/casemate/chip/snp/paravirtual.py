@@ -14,7 +14,7 @@ from casemate.chip.snp.errors import FirmwareError, FirmwareStatus
 from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
 from casemate.wire.encodings.message import U16, Bytes16, Bytes32, Limit, encode_fields
 from casemate.wire.errors import WireError
-from casemate.wire.messages.leaf import GetSealingKey, MakeReport
+from casemate.wire.messages.leaf import GetReportKey, GetSealingKey, MakeReport
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.snp.guest_message import KeySelect
@@ -104,6 +104,10 @@ class ParavirtualGuest:
             launch_tcb=self.launch_tcb,
         )
         return self.platform.report(guest, self.platform.choose(KeySelect.EITHER)).encode()
+
+    def report_key(self, question: GetReportKey) -> Secret:  # noqa: ARG002 - others' depends on it
+        """Refused: everybody can check the report of a guest; none is made for one reader."""
+        raise FirmwareError(FirmwareStatus.INVALID_PARAM, "a guest of SEV-SNP has no report keys, an SGX enclave has")
 
     def sealing_key(self, question: GetSealingKey) -> Secret:
         """Follows from the VCEK's secret at the TCB that is asked for, and from who this guest is.

@@ -16,6 +16,7 @@ from casemate.wire.messages.leaf import (
     AnchorIs,
     AnchorRead,
     Boot,
+    GetReportKey,
     GetSealingKey,
     KeyIs,
     MakeReport,
@@ -58,6 +59,10 @@ class Leaf:
     async def report(self, target_info: bytes, report_data: bytes) -> bytes:
         """A report about this enclave, for the target; :class:`FaultError` where the chip refuses."""
         return (await self._ask(MakeReport(target_info, report_data), ReportMade)).report
+
+    async def report_key(self, key_id: bytes) -> bytes:
+        """The 128-bit key of REPORTs for this enclave with that KEYID; :class:`FaultError` where the chip refuses."""
+        return (await self._ask(GetReportKey(key_id), KeyIs)).key
 
     async def sealing_key(self, wanted: GetSealingKey) -> bytes:
         """A 128-bit key of this enclave's; :class:`FaultError` where the chip refuses."""

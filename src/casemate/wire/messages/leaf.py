@@ -120,6 +120,18 @@ class Booted:
     """The enclave to the chip, once it can be entered."""
 
 
+@message(0x3B)
+@dataclass(frozen=True, slots=True)
+class GetReportKey:
+    """EGETKEY of a REPORT_KEY, which checks the REPORTs made for the asking enclave. Reply: ``KeyIs`` or ``Fault``.
+
+    Of the processor's present CPUSVN. Refused for a guest of SEV-SNP, whose reports are signed and have no such key.
+    """
+
+    key_id: Bytes32
+    """REPORT.KEYID."""
+
+
 class OptionalPart(StrEnum):
     """Code that most enclaves do without. The spawner loads it when the first enclave that needs it is started."""
 
