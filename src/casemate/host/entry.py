@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from casemate.host.entry_queue import CALLER, EntryQueue
 from casemate.host.ocalls import Ask
-from casemate.host.questions import KeepState, Questions
+from casemate.host.questions import KeepState, Questions, Relay
 from casemate.host.state_keeper import STATE_QUESTIONS
 from casemate.host.usage import EnclaveUsage
 from casemate.link.async_channel import AsyncChannel
@@ -23,6 +23,7 @@ from casemate.link.numbered_frames import MAX_NUMBER, NEWS, NUMBER_SIZE, number_
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Enter, Log, Noticed, Ocall, PlainEnter, Ready, Used
+from casemate.wire.messages.peers import PEER_QUESTIONS, PeerAnswer, PeerCall, PeerOpen, PeerProve, PeerQuestion
 from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.messages.tls import TlsBytes
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
@@ -93,6 +94,8 @@ class EntryGate:
         self._questions = Questions(self._channel, ask, keep)
         self.on_notice: Callable[[Noticed], None] = lambda _: None
         """Told what the enclave's behaviour monitor has found."""
+        self.relay: Relay = _no_relay
+        """Answers what the enclave asks of others."""
         self._noticed: dict[str, float] = {}
         """When each subject of the monitor may be told of again, by the event loop's clock."""
         self.usage = EnclaveUsage()
@@ -273,10 +276,12 @@ class EntryGate:
         if number != NEWS:
             self._hear_reply(number, message)
             return
-        news: object = parse_message(message, Ocall, Log, Used, Noticed, Fault, *STATE_QUESTIONS)
+        news: object = parse_message(message, Ocall, Log, Used, Noticed, Fault, *STATE_QUESTIONS, *PEER_QUESTIONS)
         match news:
             case Ocall() | StateRead() | StateAppend() | StateForget():
                 await self._questions.take(news, len(message))
+            case PeerOpen() | PeerProve() | PeerCall():
+                await self._questions.relay(news, len(message), self.relay)
             case Used():
                 self.usage.add(news)
             case Noticed():
@@ -366,6 +371,10 @@ class EntryGate:
             while (waiting := window.waiting.next()) is not None:
                 waiting.fail(refuse(Code.LOST, reason))
         self._rest.set()
+
+
+async def _no_relay(_question: PeerQuestion) -> PeerAnswer:
+    raise refuse(Code.UNAVAILABLE, "this host relays nothing between enclaves")
 
 
 def _session_of(message: object) -> int | None:

@@ -35,6 +35,7 @@ from casemate.host.launch_turns import LaunchTurns
 from casemate.host.ocall_handlers import OcallHandlers
 from casemate.host.ocall_terms import ocall_terms
 from casemate.host.ocalls import answer_built_in
+from casemate.host.peer_relay import PeerRelay, Place
 from casemate.host.state_keeper import StateKeeper, namespaces_of
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
@@ -140,6 +141,12 @@ class Orchestrator:
         self._images = ImageStore(catalogue)
         self._names = FunctionNames(self._images, catalogue)
         self._bindings = Bindings(self._images, catalogue)
+        self._relay = PeerRelay(
+            bound=lambda number, alias: self.bound(number, alias).enclave,
+            place=self._place,
+            quote_target=self._chip.quote_target,
+            endorsements=endorsements.of,
+        )
         self._switching = asyncio.Lock()
         self._records: dict[int, EnclaveRecord] = {}
         self._places: dict[int, EnclaveRecord] = {}
@@ -285,6 +292,7 @@ class Orchestrator:
                 await self._images.run(self._catalogue.forget, number)
                 self._names.forget(number)
             self._bindings.forget(number)
+            self._relay.forget(number)
             try:
                 await self._vacate(record)
             finally:
@@ -607,6 +615,8 @@ class Orchestrator:
         ask = answer_built_in if handlers is None else handlers.ask_for(record.shown, record.ocalls)
         record.gate = EntryGate(entry_socket, ask, keep, self._death(record), self._console(record))
         record.gate.on_notice = self._noticed(record)
+        record.gate.relay = partial(self._relay.answer, record.shown.enclave)
+        self._relay.forget(record.shown.enclave)
         self._now(record, State.RUNNING)
         await self._serve_tls(record)
 
@@ -658,6 +668,11 @@ class Orchestrator:
         self._places.pop(place, None)
         self._close(record)
         await self._chip.destroy(place)
+
+    async def _place(self, number: int) -> Place:
+        """An enclave that runs, for what others ask of it."""
+        gate, record = await self._gate(number), self._record(number)
+        return Place(number, record.shown.tee, gate, partial(self._chip.quote, record.place))
 
     async def _gate(self, number: int) -> EntryGate:
         """The gate of a running enclave; waits for one that is being launched again."""

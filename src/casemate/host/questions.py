@@ -1,4 +1,4 @@
-"""Answers what one enclave asks in the middle of its calls: OCALLs, and questions about its sealed state.
+"""Answers what one enclave asks in the middle of its calls: OCALLs, questions about its sealed state, and to others.
 
 What takes time is answered in a task of its own, so that one slow answer delays nothing else.
 """
@@ -17,6 +17,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import NEWS, numbered
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import MAX_CALLS, MAX_OTHERS, Ocall, OcallAnswer, OcallRefused
+from casemate.wire.messages.peers import PeerAnswer, PeerQuestion, PeerRefused
 from casemate.wire.messages.state import StateForget, StateRefused
 from casemate.wire.protocol.faults import Code, FaultError, fault
 
@@ -28,8 +29,14 @@ MAX_HELD = 32 * 1024 * 1024
 """Most bytes of questions that are being answered; there may always be one. An answer of this host is at most three
 times as long as its question (``echo``), or a few records."""
 
+MAX_RELAYED = 128
+"""Most questions of one enclave to others that are under way."""
+
 KeepState = Callable[[StateQuestion], Awaitable[StateAnswer | None]]
 """Answers what an enclave asks about its sealed state."""
+
+Relay = Callable[[PeerQuestion], Awaitable[PeerAnswer]]
+"""Answers what one enclave asks of another."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +55,13 @@ class Questions:
         self._state_turn = asyncio.Lock()
         self._answering: set[asyncio.Task[None]] = set()
         self._held = 0
+        self._relaying: set[asyncio.Task[None]] = set()
+        self._relayed = 0
+        """Bytes of the questions to other enclaves that are under way."""
 
     def close(self) -> None:
         """Gives up the answers that are under way. What has begun to be written is finished."""
-        for task in self._answering:
+        for task in (*self._answering, *self._relaying):
             task.cancel()
 
     async def take(self, question: Ocall | StateQuestion, size: int) -> None:
@@ -68,6 +78,25 @@ class Questions:
             self._begin(self._send(said), size)
         else:  # the answer is there, and nothing is before it: no task is needed
             self._post(said)
+
+    async def relay(self, question: PeerQuestion, size: int, relay: Relay) -> None:
+        """Begins to have a question of ``size`` bytes answered by another enclave.
+
+        What is too much is refused instead of waited for: enclaves that wait for each other must still be heard.
+        """
+        if len(self._relaying) >= MAX_RELAYED or (self._relaying and self._relayed + size > MAX_HELD):
+            busy = fault(Code.BUSY, f"{len(self._relaying)} questions to other enclaves are under way", retry_after=1)
+            await self._send(numbered(NEWS, PeerRefused(question.number, busy)))
+            return
+        task = asyncio.create_task(self._answer_relayed(question, relay))
+        self._relaying.add(task)
+        self._relayed += size
+
+        def answered(task: asyncio.Task[None]) -> None:
+            self._relaying.discard(task)
+            self._relayed -= size
+
+        task.add_done_callback(answered)
 
     def _begin(self, answering: Coroutine[Any, Any, None], size: int) -> None:
         task = asyncio.create_task(answering)
@@ -93,6 +122,19 @@ class Questions:
             payload = _answered(asked, await said)
         except Exception as error:  # likewise
             payload = _refused(asked, error)
+        await self._send(payload)
+
+    async def _answer_relayed(self, asked: PeerQuestion, relay: Relay) -> None:
+        try:
+            payload = numbered(NEWS, await relay(asked))
+        except FaultError as error:
+            payload = numbered(NEWS, PeerRefused(asked.number, error.fault))
+        except WireError as error:
+            refused = fault(Code.INTERNAL, f"what was said cannot be relayed: {error}")
+            payload = numbered(NEWS, PeerRefused(asked.number, refused))
+        except Exception:  # a defect here must not end the enclave
+            _log.exception("%s failed", type(asked).__name__)
+            payload = numbered(NEWS, PeerRefused(asked.number, fault(Code.INTERNAL, "a defect of the host's")))
         await self._send(payload)
 
     async def _answer_state(self, asked: StateQuestion) -> None:

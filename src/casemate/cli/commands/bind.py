@@ -23,7 +23,7 @@ def pair(value: str) -> str:
 Pairs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ALIAS=TARGET]...", parser=pair, help="A table [uses.ALIAS], and an enclave's number or name; or none."
+        metavar="ALIAS=TARGET", parser=pair, help="A table [uses.ALIAS], and an enclave's number or name; or none."
     ),
 ]
 
