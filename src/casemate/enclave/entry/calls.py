@@ -8,6 +8,7 @@ import time
 from collections.abc import Hashable
 
 from casemate.enclave.boot import Program
+from casemate.enclave.capabilities.registry import services_of
 from casemate.enclave.entry.answer import Answer, committed, measured, put_out
 from casemate.enclave.entry.caller_identity import admit
 from casemate.enclave.entry.interface_checks import check_arguments, check_said, declared_entry
@@ -15,8 +16,8 @@ from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.stream_calls import LastStep, StreamCalls
 from casemate.enclave.entry.turns import Turns
+from casemate.enclave.guest.call_services import CallServices
 from casemate.enclave.guest.ocall import Ocalls
-from casemate.enclave.guest.requests import CallServices, Services
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
@@ -40,7 +41,7 @@ class Calls:
         self._turns = Turns(manifest.limits.concurrent)
         self._large = Turns(1)
         ocalls = Ocalls(program.image.schemas, peers.host, explain=manifest.debug)
-        self._services = Services(program, peers.leaf, peers.host, ocalls.ask)
+        self._services = services_of(program, peers.leaf, peers.host, ocalls.ask)
         self._streams = StreamCalls(program.image, peers, self._services, self._turns)
 
     async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
@@ -102,7 +103,7 @@ class Calls:
             raise
         try:
             deadline = time.monotonic() + seconds
-            services = CallServices(self._services)
+            services = CallServices(self._services, shown)
             with measured(services.meter):
                 try:
                     with services.meter.working(place.guest):

@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from casemate.enclave.entry.sessions import Session
+from casemate.enclave.guest.call_services import CallServices
 from casemate.enclave.guest.guests import IDLE_TIME, Place
-from casemate.enclave.guest.requests import CallServices
 from casemate.enclave.keys import Sha256
 from casemate.wire.protocol.call import streamed_text
 from casemate.wire.protocol.faults import Code, refuse

@@ -9,8 +9,8 @@ from casemate.enclave.entry.interface_checks import check_arguments, check_said,
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.turns import Turns
+from casemate.enclave.guest.call_services import CallServices, Services
 from casemate.enclave.guest.guest import new_number
-from casemate.enclave.guest.requests import CallServices, Services
 from casemate.engines.frames import Ended, FrameKind, Paused, Refused
 from casemate.images.layout import ImageContents
 from casemate.process.memory import keep_memory_of_pieces
@@ -132,7 +132,7 @@ class StreamCalls:
             if given_up is not None:
                 self._give_up(given_up)
             keep_memory_of_pieces()
-            stream = OpenStream(owner, entry, arguments, place, new_number(), CallServices(self._services))
+            stream = OpenStream(owner, entry, arguments, place, new_number(), CallServices(self._services, caller))
             number = self._streams.add(stream)
             place.streams += 1
         except BaseException:

@@ -1,0 +1,140 @@
+"""What one call may ask for while its guest works on it: OCALLs, and what its image's capabilities answer."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from casemate.enclave.guest.meter import Meter
+from casemate.enclave.guest.monitor import Monitor
+from casemate.enclave.store.store import Store
+from casemate.engines.frames import Asked, Wanted
+from casemate.wire.encodings.json_text import Json
+from casemate.wire.protocol.call import Refusal, StateMark
+from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
+
+if TYPE_CHECKING:
+    from casemate.enclave.store.transaction import Transaction
+
+Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
+"""Asks the host: the OCALL's name, its arguments (JSON), the deadline (monotonic clock); the answer, JSON."""
+
+NO_STATE = "this function keeps no state: add [state] with policy, recovery and max_kib to casemate.toml"
+"""What a guest hears that uses its state without having one."""
+
+_HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
+"""Refusals that a function can react to. After any other refusal of its state it would go on without knowing the state,
+so its call fails whatever it returns."""
+
+
+class Capability(Protocol):
+    """Answers the questions of one capability: a module of :mod:`casemate.enclave.capabilities` each.
+
+    One object serves all calls of an enclave.
+    """
+
+    async def answer(self, question: Any, call: "CallServices", deadline: float) -> bytes:
+        """What the guest gets: JSON, or nothing where there is no value, or bytes where its question wants bytes.
+
+        Args:
+            question: of one of the classes that it is registered for.
+            call: the call that it was asked in.
+            deadline: of the call or the step, on the monotonic clock.
+
+        Raises:
+            FaultError: for the guest to see as an exception.
+        """
+
+
+class Services:
+    """What all calls of one enclave share.
+
+    Args:
+        ocalls: asks the host.
+        monitor: told what calls do.
+        store: the sealed state; None where the manifest has none.
+        capabilities: by the class of question that they answer.
+    """
+
+    def __init__(
+        self, ocalls: Ocalls, monitor: Monitor, store: Store | None, capabilities: Mapping[type, Capability]
+    ) -> None:
+        self.ocalls = ocalls
+        self.monitor = monitor
+        self.store = store
+        self.capabilities = capabilities
+
+
+class CallServices:
+    """The services of one call, or of all steps of a stream: one transaction, begun when the state is first used.
+
+    A guest asks one question at a time.
+
+    Args:
+        services: the enclave's.
+        caller: ``context.caller``, as the guest sees it.
+    """
+
+    def __init__(self, services: Services, caller: Json) -> None:
+        self._services = services
+        self._transaction: Transaction | None = None
+        self._doom: Fault | None = None
+        self.caller = caller
+        self.meter = Meter(services.monitor)
+        """What the call uses."""
+
+    async def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
+        """The answer for the guest: see :meth:`Capability.answer`."""
+        if isinstance(asked, Asked):
+            self.meter.ask()
+            return await self._services.ocalls(asked.name, asked.arguments, deadline)
+        return await self._services.capabilities[type(asked.question)].answer(asked.question, self, deadline)
+
+    @contextmanager
+    def using_state(self) -> Iterator[None]:
+        """While the state is asked or changed: a refusal that leaves the function without knowing it dooms the call.
+
+        Raises:
+            FaultError: there is no state.
+        """
+        if self._services.store is None:
+            raise refuse(Code.STATE_REFUSED, NO_STATE)
+        try:
+            if self._doom is not None:
+                raise FaultError(self._doom)
+            yield
+        except FaultError as error:
+            if error.fault.code not in _HARMLESS:
+                self._doom = error.fault
+            raise
+
+    async def transaction(self, deadline: float) -> "Transaction":
+        """The call's transaction, begun when it is first used. To be used inside of :meth:`using_state`.
+
+        Raises:
+            FaultError: as :meth:`Store.begin` raises it.
+        """
+        store = self._services.store
+        if store is None:
+            raise refuse(Code.STATE_REFUSED, NO_STATE)
+        if self._transaction is None:
+            self._transaction = await store.begin(deadline)
+        return self._transaction
+
+    async def conclude(self, said: bytes | Refusal, deadline: float) -> StateMark | None:
+        """Makes what the call changed durable, if it has a result; a call that the function refuses changes nothing.
+
+        To be called once, at the call's end.
+
+        Returns:
+            Where the state stood; None where the call did not touch it.
+
+        Raises:
+            FaultError: nothing was kept.
+        """
+        if self._doom is not None:
+            raise FaultError(self._doom)
+        if self._transaction is None:
+            return None
+        if isinstance(said, Refusal):
+            return self._transaction.abandon()
+        return await self._transaction.commit(deadline)
