@@ -68,6 +68,15 @@ def _manifest() -> dict[str, Any]:
             "built": {"mrenclave": "ab" * 32, "operations": ["charge"]},
             "bundled": {"service": "casemate:crypto", "operations": ["charge"]},
         },
+        "run": {
+            "engines": ["javascript"],
+            "memory_mib": 64,
+            "time_ms": 100,
+            "output_kib": 4,
+            "code_kib": 4,
+            "at_once": 1,
+            "per_call": 1,
+        },
         "monitor": {subject: {"most": 10, "then": "warn"} for subject in Monitored},
     }
 

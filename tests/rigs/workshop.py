@@ -64,6 +64,7 @@ class Workshop:
         errors: dict[str, Any] | None = None,
         monitor: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
+        run: dict[str, Any] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
         output_kib: int = 64,
@@ -112,6 +113,8 @@ class Workshop:
         }
         if state is not None:
             manifest["state"] = state
+        if run is not None:
+            manifest["run"] = run
         if receipt_metrics:
             manifest["receipt"] = {"metrics": True}
         if ra_tls:

@@ -7,7 +7,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casemate.chip.enclave import Enclave
 from casemate.chip.enclave_process import EnclaveProcess
@@ -20,6 +20,9 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.spawner import Configure
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
+
+if TYPE_CHECKING:
+    from casemate.wire.messages.leaf import OptionalPart
 
 REASON_TIME = 0.2
 """Seconds that the news of an enclave's death wait for the spawner's word on why."""
@@ -68,14 +71,18 @@ class EnclaveRuns:
         Raises:
             FaultError: the enclave did not boot.
             SpawnerError: no process can be forked.
-            PartWantedError: the enclave asked for more code again, although its spawner has loaded some.
+            PartWantedError: the enclave asked again for code that its spawner has loaded.
         """
         spawner = await self._live_spawner()
-        try:
-            return await self._start(enclave, spawner)
-        except PartWantedError as wanted:
-            await spawner.load(wanted.part)
-            return await self._start(enclave, spawner)
+        loaded: set[OptionalPart] = set()
+        while True:
+            try:
+                return await self._start(enclave, spawner)
+            except PartWantedError as wanted:
+                if wanted.part in loaded:
+                    raise
+                await spawner.load(wanted.part)
+                loaded.add(wanted.part)
 
     async def end(self, enclave: Enclave) -> None:
         """Ends the enclave's process, if it has one; it is dead when this returns."""

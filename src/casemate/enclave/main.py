@@ -79,7 +79,8 @@ async def _boot(
         guests = _guests(program, loop, maker)
         ending.callback(guests.close)
         first = await guests.first()
-        return Service(program, SandboxLayers(enclave=layers, guest=first.layers), Peers(loop, leaf, host, guests))
+        peers = Peers(loop, leaf, host, guests, maker)
+        return Service(program, SandboxLayers(enclave=layers, guest=first.layers), peers)
     except FaultError as error:
         leaf.tell(error.fault)
     except (PeerGoneError, TimedOutError):

@@ -2,8 +2,9 @@
 
 OpenSSL's TLS and h11 take 6 MiB of memory and some tenths of a second. An enclave is confined before it has read its
 manifest, so it cannot load them itself: it tells the chip which part it wants (``PartWanted``), the chip has the
-spawner load it (``LoadPart``), and the enclave is forked anew. Each part is rehearsed as it is loaded, for the reason
-that :mod:`casemate.enclave.rehearsal` gives. A host cannot do worse with all this than to delay a start.
+spawner load it (``LoadPart``), and the enclave is forked anew; so it goes on, part by part. Each part is rehearsed as
+it is loaded, for the reason that :mod:`casemate.enclave.rehearsal` gives. A host cannot do worse with all this than to
+delay a start.
 
 The verifier is wanted by manifests under which evidence of another chip counts.
 """
@@ -26,6 +27,8 @@ def load(part: OptionalPart) -> None:
 
             import_module("casemate.enclave.tls.desk")  # enclaves import it after the fork, when it must be there
             rehearse_tls()
+        case OptionalPart.RUN:
+            import_module("casemate.enclave.capabilities.run")
         case OptionalPart.VERIFIER:
             from casemate.enclave.appraisal import rehearse_appraisal
 
@@ -39,5 +42,6 @@ def missing_part(manifest: Manifest) -> OptionalPart | None:
     needed = {
         OptionalPart.TLS: manifest.ra_tls,
         OptionalPart.VERIFIER: any(demands.evidence is not None for demands in demanded),
+        OptionalPart.RUN: manifest.run is not None,
     }
     return next((part for part, is_needed in needed.items() if is_needed and part not in _loaded), None)

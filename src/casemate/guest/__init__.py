@@ -12,7 +12,7 @@ What comes in (arguments, answers of the host, values of the state) is ``Any``: 
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Final, Literal, Protocol, TypeVar, final
+from typing import Any, Final, Literal, Protocol, TypedDict, TypeVar, final
 
 __all__ = [
     "ABSENT",
@@ -20,11 +20,14 @@ __all__ = [
     "AsyncChunks",
     "Caller",
     "Chunks",
+    "CodeError",
     "Context",
     "EnclaveError",
     "Json",
     "Policy",
+    "Ran",
     "Refusal",
+    "RunMetrics",
     "State",
 ]
 
@@ -70,6 +73,43 @@ class EnclaveError(Exception):
         self.code = code
         """``ocall-refused``, ``state-limit``, ``state-refused``, ``state-conflict``, ``state-rolled-back``,
         ``unavailable``; ``guest-error`` for a mistake of the function's own, such as a permission that it lacks."""
+
+
+class RunMetrics(TypedDict):
+    """What a run has used."""
+
+    wall_us: int
+    """Microseconds from the moment that its process was there."""
+    cpu_us: int | None
+    """Microseconds that it computed; None where nobody can tell, as of one that was ended."""
+    peak_kib: int | None
+    """The most memory that it had; None where nobody can tell."""
+
+
+class Ran(TypedDict):
+    """What :meth:`Context.run` gives."""
+
+    result: Any
+    code_sha256: str
+    """SHA-256 of what ``sha256sum`` prints for the sources in the order of their paths."""
+    metrics: RunMetrics
+
+
+class CodeError(EnclaveError):
+    """Code that :meth:`Context.run` has run ended without a result.
+
+    Args:
+        code: ``code-refused``, ``guest-error``, ``guest-crashed``, ``time-limit``, ``memory-limit``, ``output-limit``,
+            ``result-refused``, ``unavailable``.
+        message: in the words of the code's own exceptions, and with their place.
+        code_sha256: as in :class:`Ran`.
+        metrics: as there.
+    """
+
+    def __init__(self, code: str, message: str, code_sha256: str, metrics: RunMetrics) -> None:
+        super().__init__(code, message)
+        self.code_sha256 = code_sha256
+        self.metrics = metrics
 
 
 class Refusal(Exception):  # noqa: N818 - it is no error of the function's, but an answer to its caller
@@ -171,6 +211,28 @@ class Context(Protocol):
 
         Raises:
             EnclaveError: ``state-refused``: it is no such text.
+        """
+
+    def run(
+        self,
+        engine: str,
+        code: str | Mapping[str, str],
+        entry: str,
+        argument: Json = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> Ran:
+        """Runs code that a caller has brought, in a guest of its own that has nothing; needs ``[run]`` in the manifest.
+
+        Args:
+            engine: ``"javascript"`` or ``"python"``, as far as the manifest allows them.
+            code: a source, or sources by their paths, of which ``main.js`` or ``main.py`` has the entry.
+            entry: the function's name; it is called as an entry point is, and may ask for nothing.
+            argument: for it.
+            limits: ``time_ms``, ``memory_mib``, ``output_kib``: as far as the manifest allows, or less.
+
+        Raises:
+            CodeError: the code ended without a result.
+            EnclaveError: ``guest-error``: the manifest does not allow it; ``busy``.
         """
 
     def finish(self, result: Json) -> None:

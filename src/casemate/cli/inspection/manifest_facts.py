@@ -28,13 +28,20 @@ def manifest_in(pages: bytes) -> Manifest | None:
         return None
 
 
+_OF_CALLERS = "code of callers"
+
+
 def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
     """Names and values: what runs the code, and all that the manifest grants it."""
-    state = manifest.state
+    state, run = manifest.state, manifest.run
+    of_callers = (
+        () if run is None else ((_OF_CALLERS, f"{', '.join(run.engines)}, {run.time_ms} ms, {run.memory_mib} MiB"),)
+    )
     return (
         ("engine", f"{manifest.engine}, isolation {manifest.isolation}"),
         ("permissions", ", ".join(sorted(manifest.permissions)) or _NONE),
         ("state", _NONE if state is None else f"{state.max_kib} KiB, {state.binding}, recovery {state.recovery}"),
+        *of_callers,
         ("OCALLs", ", ".join(ocall.name for ocall in manifest.ocalls) or _NONE),
         ("entry points", ", ".join(entry.name for entry in manifest.entries)),
         *((f"calls {use.name}", _use(use)) for use in manifest.uses),

@@ -6,30 +6,53 @@ from typing import get_args
 from casemate.enclave.boot import Program
 from casemate.enclave.capabilities.seals import SealCapability
 from casemate.enclave.capabilities.state import StateCapability
-from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.guest.call_services import Capability, Ocalls, Services
+from casemate.enclave.entry.peers import Peers
+from casemate.enclave.guest.call_services import CallServices, Capability, Ocalls, Services
 from casemate.enclave.guest.monitor import Monitor
-from casemate.enclave.io.host_link import HostLink
 from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import Sealer
 from casemate.enclave.store.store import Store
+from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import SealQuestion
 from casemate.engines.questions.state import StateQuestion
+from casemate.wire.protocol.capabilities.run import RunRules
+from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.manifest import Permission
 
+NO_RUN = "context.run needs the table [run]: add it with engines and limits to casemate.toml"
+"""What a guest hears that has code run without the table."""
 
-def services_of(program: Program, leaf: Leaf, host: HostLink, ocalls: Ocalls) -> Services:
+
+def services_of(program: Program, peers: Peers, ocalls: Ocalls) -> Services:
     """The services of an enclave that runs this program. Chip and host are asked nothing yet."""
-    manifest = program.image.manifest
+    manifest, leaf, host = program.image.manifest, peers.leaf, peers.host
     keys = SealingKeys(leaf, program.identity, program.tcb)
     store = None if manifest.state is None else Store(leaf, HostRecords(host), keys, manifest.state)
     sealer = Sealer(keys) if Permission.SEAL in manifest.permissions else None
     capabilities: dict[type, Capability] = {
         **_for(StateQuestion, StateCapability()),
         **_for(SealQuestion, SealCapability(sealer)),
+        Run: _NotGranted(NO_RUN) if manifest.run is None else _run(manifest.run, peers),
     }
     return Services(ocalls, Monitor(manifest.monitor, host.tell), store, capabilities)
+
+
+def _run(rules: RunRules, peers: Peers) -> Capability:
+    from casemate.enclave.capabilities.run import RunCapability  # loaded before this process was forked
+
+    return RunCapability(rules, peers.maker)
+
+
+class _NotGranted:
+    """Refuses all questions of a capability whose table the manifest does not have."""
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    async def answer(self, _question: object, _call: CallServices, _deadline: float) -> bytes:
+        """Refuses it."""
+        raise refuse(Code.GUEST_ERROR, self._words)
 
 
 def _for(questions: UnionType, capability: Capability) -> dict[type, Capability]:

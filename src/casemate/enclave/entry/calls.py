@@ -41,7 +41,7 @@ class Calls:
         self._turns = Turns(manifest.limits.concurrent)
         self._large = Turns(1)
         ocalls = Ocalls(program.image.schemas, peers.host, explain=manifest.debug)
-        self._services = services_of(program, peers.leaf, peers.host, ocalls.ask)
+        self._services = services_of(program, peers, ocalls.ask)
         self._streams = StreamCalls(program.image, peers, self._services, self._turns)
 
     async def call(self, name: str, arguments: bytes, public_key: bytes | None, party: Hashable) -> Answer:
@@ -106,7 +106,7 @@ class Calls:
             services = CallServices(self._services, shown)
             with measured(services.meter):
                 try:
-                    with services.meter.working(place.guest):
+                    with services.working(place.guest):
                         told = await place.guest.call(
                             entry.name,
                             checked,

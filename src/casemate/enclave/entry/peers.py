@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.guest.guest_maker import GuestMaker
 from casemate.enclave.guest.guests import Guests
 from casemate.enclave.io.host_link import HostLink
 from casemate.enclave.io.loop import Loop
@@ -16,3 +17,4 @@ class Peers:
     leaf: Leaf
     host: HostLink
     guests: Guests
+    maker: GuestMaker

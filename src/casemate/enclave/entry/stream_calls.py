@@ -96,7 +96,7 @@ class StreamCalls:
             stream.input.pass_on(piece)
             with measured(stream.services.meter):
                 try:
-                    with stream.services.meter.working(stream.place.guest):
+                    with stream.services.working(stream.place.guest):
                         said = await stream.place.guest.step(
                             stream.in_guest,
                             _GUEST_KINDS[step.kind],
@@ -160,7 +160,7 @@ class StreamCalls:
             deadline = time.monotonic() + seconds
             with measured(stream.services.meter):
                 try:
-                    with stream.services.meter.working(stream.place.guest):
+                    with stream.services.working(stream.place.guest):
                         said = await stream.place.guest.open(
                             stream.in_guest,
                             stream.entry.name,

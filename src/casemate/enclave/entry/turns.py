@@ -1,5 +1,6 @@
 """How many calls an enclave serves at once, and who comes next where more are wanted."""
 
+import math
 import time
 from collections.abc import Hashable
 
@@ -12,36 +13,46 @@ WAIT_TIME = 10.0
 
 
 class Turns:
-    """Up to ``limit`` turns at a time; who waits gets one in rounds, one for each caller."""
+    """Up to ``limit`` turns at a time; who waits gets one in rounds, one for each caller.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: most turns at a time.
+        what: what they are taken for, in the words of a refusal.
+    """
+
+    def __init__(self, limit: int, what: str = "calls") -> None:
         self._limit = limit
+        self._what = what
         self._free = limit
         self._waiting: FairQueue[Pending[None]] = FairQueue()
 
-    async def take(self, caller: Hashable) -> None:
+    async def take(self, caller: Hashable, deadline: float = math.inf) -> None:
         """Waits for a turn, which is to be given back.
 
+        Args:
+            caller: who waits.
+            deadline: how long at most, on the monotonic clock; never longer than ``WAIT_TIME``.
+
         Raises:
-            FaultError: ``busy``: there was none for ``WAIT_TIME``.
+            FaultError: ``busy``: there was none.
         """
         if self._free:  # nobody waits then
             self._free -= 1
         else:
-            await self._wait(caller)
+            await self._wait(caller, deadline)
 
     def give_back(self) -> None:
         """The turn is over."""
         self._free += 1
         self._waiting.serve(self._give)
 
-    async def _wait(self, caller: Hashable) -> None:
+    async def _wait(self, caller: Hashable, deadline: float) -> None:
         mine: Pending[None] = Pending()
         self._waiting.add(caller, mine)
-        if not await mine.done_by(time.monotonic() + WAIT_TIME):
+        if not await mine.done_by(min(deadline, time.monotonic() + WAIT_TIME)):
             self._waiting.remove(caller, mine)
             raise refuse(
-                Code.BUSY, f"{self._limit} calls are under way, which is as many as this enclave takes at once"
+                Code.BUSY, f"{self._limit} {self._what} are under way, which is as many as this enclave takes at once"
             )
 
     def _give(self, _caller: Hashable, waiting: Pending[None]) -> bool:

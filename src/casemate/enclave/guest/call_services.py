@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from casemate.enclave.guest.guest import Guest
 from casemate.enclave.guest.meter import Meter
 from casemate.enclave.guest.monitor import Monitor
 from casemate.enclave.store.store import Store
@@ -81,6 +82,28 @@ class CallServices:
         self.caller = caller
         self.meter = Meter(services.monitor)
         """What the call uses."""
+        self.runs = 0
+        """How often it has had code run that its caller brought."""
+        self._to_end: list[Callable[[], None]] = []
+
+    @contextmanager
+    def working(self, guest: Guest) -> Iterator[None]:
+        """While the guest works on the call, or on a step of it: it is measured, and what it has begun ends with it."""
+        try:
+            with self.meter.working(guest):
+                yield
+        finally:
+            for end in list(self._to_end):
+                end()
+
+    @contextmanager
+    def ends_with(self, end: Callable[[], None]) -> Iterator[None]:
+        """Has ``end`` called if the guest's work is over before the block is: by its death, or by the deadline."""
+        self._to_end.append(end)
+        try:
+            yield
+        finally:
+            self._to_end.remove(end)
 
     async def answer(self, asked: Asked | Wanted, deadline: float) -> bytes:
         """The answer for the guest: see :meth:`Capability.answer`."""

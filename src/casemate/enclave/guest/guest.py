@@ -198,6 +198,10 @@ class Guest:
         """Waits until it can be called or is gone; false if neither was so by the ``deadline`` (monotonic clock)."""
         return await self._changed.until(lambda: self._state in (GuestState.READY, GuestState.GONE), deadline)
 
+    async def given_by(self, deadline: float) -> bool:
+        """Waits until its process is there, or never will be; false if neither was so by then (monotonic clock)."""
+        return await self._changed.until(lambda: self._state is not GuestState.AWAITED, deadline)
+
     def attend(self) -> None:
         """Takes what it has said at rest: nothing of that may pass for a word of the next call."""
         if self._line is not None and self._state is GuestState.READY:

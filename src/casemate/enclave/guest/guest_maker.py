@@ -1,6 +1,6 @@
-"""Makes guests that all run one program and are confined alike."""
+"""Makes guests: those that run the image's program and are confined alike, and those of code that callers bring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from casemate.enclave.boot import Program
 from casemate.enclave.guest.guest import Guest
@@ -9,7 +9,7 @@ from casemate.enclave.io.loop import Loop
 from casemate.engines.command import GuestProgram
 from casemate.engines.registry import engine_named
 from casemate.wire.messages.entry import MAX_OCALL
-from casemate.wire.protocol.sandbox_layers import Layer
+from casemate.wire.protocol.sandbox_layers import Layer, LayerState
 
 
 class GuestMaker:
@@ -52,6 +52,32 @@ class GuestMaker:
             self._template = self._guest(None)
         return self._guest(self._template)
 
+    def for_brought(self, engine: str, memory_mib: int, program: GuestProgram) -> list[Guest]:
+        """Fresh guests for one run of code that a caller has brought; the last is to be called, and all to be ended.
+
+        There are two where the engine copies guests: the first loads the code.
+        """
+        guests: list[Guest] = []
+        runs = engine_named(engine)
+        for _ in range(1 + runs.copies_guests):
+            guest = Guest(
+                self._loop,
+                self._spawner,
+                engine=runs,
+                memory_mib=memory_mib,
+                program=program,
+                on_print=_unheard,
+                admit=self._admit_brought,
+                tell_errors=True,
+                template=guests[-1] if guests else None,
+            )
+            guests.append(guest)
+        return guests
+
+    async def buried(self, guests: Sequence[Guest], deadline: float) -> bool:
+        """Waits until guests that were ended are dead; whether they are, at the ``deadline`` (monotonic clock)."""
+        return await self._spawner.buried([guest.number for guest in guests], deadline)
+
     def close(self) -> None:
         """Closes the pipes of the guest that others are copies of: the enclave ends, and the spawner ends it."""
         if self._template is not None:
@@ -76,3 +102,13 @@ class GuestMaker:
         if self._outline is None:
             self._outline = [(str(name), str(state)) for name, state in outline]
         return outline == self._outline
+
+    def _admit_brought(self, layers: tuple[Layer, ...]) -> bool:
+        """Whether a guest has all the layers around it that REPORTDATA vouches for; another engine's may have more."""
+        applied = {str(layer.name) for layer in layers if layer.state is LayerState.APPLIED}
+        vouched = self._outline or []
+        return applied.issuperset(name for name, state in vouched if state == LayerState.APPLIED)
+
+
+def _unheard(_line: str) -> None:
+    """Drops what code prints that has no console."""

@@ -14,13 +14,14 @@ _MICROSECONDS = 1e6
 class Meter:
     """Measures one call, and tells the enclave's monitor."""
 
-    __slots__ = ("_bytes_out", "_cold", "_computed", "_monitor", "_ocalls", "_peak_kib", "_wall")
+    __slots__ = ("_bytes_out", "_cold", "_computed", "_monitor", "_ocalls", "_peak_kib", "_run_peak_kib", "_wall")
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._wall = 0.0
         self._computed: float | None = 0.0
         self._peak_kib: int | None = None
+        self._run_peak_kib = 0
         self._bytes_out = 0
         self._cold = False
         self._ocalls = 0
@@ -47,6 +48,17 @@ class Meter:
         self._ocalls += 1
         self._monitor.asked()
 
+    def ran(self, seconds: float, peak_kib: int | None) -> None:
+        """Adds what code has used that the call had run; its end, however violent, is none of the function's.
+
+        Args:
+            seconds: what it computed; where nobody can tell, how long it took.
+            peak_kib: the most memory that its process had; None where nobody can tell.
+        """
+        self._computed = None if self._computed is None else self._computed + seconds
+        self._run_peak_kib = max(self._run_peak_kib, peak_kib or 0)
+        self._monitor.worked(seconds, None, died=False)
+
     def put_out(self, piece: bytes) -> None:
         """Notes what goes to the caller."""
         self._bytes_out += len(piece)
@@ -57,7 +69,7 @@ class Meter:
         return CallMetrics(
             wall_us=round(self._wall * _MICROSECONDS),
             cpu_us=None if computed is None else round(computed * _MICROSECONDS),
-            peak_kib=self._peak_kib,
+            peak_kib=None if self._peak_kib is None else self._peak_kib + self._run_peak_kib,
             bytes_out=self._bytes_out,
             ocalls=self._ocalls,
             cold=self._cold,

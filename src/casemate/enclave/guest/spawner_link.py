@@ -2,9 +2,11 @@
 
 import itertools
 import os
+from collections.abc import Collection
 from typing import Protocol
 
 from casemate.enclave.guest.gauge import Gauge
+from casemate.enclave.io.loop import Signal
 from casemate.enclave.io.socket_peer import SocketPeer
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, Interrupt, NeedGuest, Unwatch, Watch
@@ -35,12 +37,16 @@ class SpawnerLink:
         self._spawner = spawner
         self._numbers = itertools.count(1)
         self._asking: dict[int, Asking] = {}
+        self._alive: set[int] = set()
+        """Those of whom the spawner has not said its last word."""
+        self._ended = Signal()
         spawner.hear(self._heard)
 
     def need(self, asking: Asking, engine: str, memory_mib: int, *, copy_of: int = 0) -> int:
         """Asks for a guest, which is to be a copy of the one with that number where it is not 0; its own number."""
         number = next(self._numbers)
         self._asking[number] = asking
+        self._alive.add(number)
         self._spawner.send(encode_message(NeedGuest(number, engine, memory_mib, copy_of)))
         return number
 
@@ -52,8 +58,15 @@ class SpawnerLink:
         """Hears no more of this guest."""
         self._asking.pop(number, None)
 
+    async def buried(self, numbers: Collection[int], deadline: float) -> bool:
+        """Waits until these have ended and are reaped; whether all are, at the ``deadline`` (monotonic clock)."""
+        return await self._ended.until(lambda: self._alive.isdisjoint(numbers), deadline)
+
     def _heard(self, frame: bytes | None) -> None:
         said: object = parse_message(frame or b"", GuestGiven, GuestGone, GuestRefused)
+        if isinstance(said, GuestGone | GuestRefused):
+            self._alive.discard(said.guest)
+            self._ended.set()
         match said:
             case GuestGiven(number, pid, layers, has_status):
                 take = self._spawner.descriptors.popleft

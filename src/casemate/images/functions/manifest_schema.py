@@ -13,7 +13,7 @@ from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.protocol import manifest_text as grammar
 from casemate.wire.protocol.call import MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import uses
+from casemate.wire.protocol.capabilities import run, uses
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME
 from casemate.wire.protocol.function_name import NAME as NAME_PATTERN
@@ -56,6 +56,7 @@ def manifest_schema() -> Json:
                 "receipt": _receipt(),
                 "monitor": _monitor(),
                 "uses": _uses(),
+                "run": _run(),
             },
             required=("enclave", "limits", "entry"),
         ),
@@ -304,6 +305,29 @@ def _demands(more: Json | None = None) -> Json:
         ],
         "dependencies": {"owner": ["deployment"], "deployment": ["owner"]},
     }
+
+
+def _run() -> Json:
+    members = {
+        "engines": {
+            "type": "array",
+            "items": {"enum": [str(each) for each in Engine]},
+            "minItems": 1,
+            "uniqueItems": True,
+            "description": "What code may be written for that callers bring.",
+        },
+        "memory_mib": _integer("Memory of such code at most (MiB).", run.MIN_MEMORY_MIB, run.MAX_MEMORY_MIB),
+        "time_ms": _integer("Time to load and to call it at most (ms).", 1, run.MAX_TIME_MS),
+        "output_kib": _integer("Its longest result, as JSON (KiB).", 1, run.MAX_OUTPUT_KIB),
+        "code_kib": _integer("All of its sources together (KiB).", 1, run.MAX_CODE_KIB),
+        "at_once": {**_integer("Runs of the enclave at a time.", 1, run.MAX_AT_ONCE), "default": 1},
+        "per_call": {
+            **_integer("Runs of one call, or of one stream.", 1, run.MAX_PER_CALL),
+            "default": run.DEFAULT_PER_CALL,
+        },
+    }
+    required = ("engines", "memory_mib", "time_ms", "output_kib", "code_kib")
+    return {"description": "Code that callers bring, and what it may use.", **_table(members, required)}
 
 
 def _table(members: Json, required: Iterable[str] = ()) -> Json:

@@ -137,6 +137,7 @@ class OptionalPart(StrEnum):
 
     TLS = "RA-TLS"
     VERIFIER = "verifier"
+    RUN = "run"
 
 
 @message(0x3A)

@@ -8,10 +8,10 @@ from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.sandbox_layers import LayerRequests, Layers
 
-MAX_GUESTS = 70
+MAX_GUESTS = 86
 """Most guests of one enclave: those that it waits for, those that it has, and those that are not reaped yet. More than
 a manifest may ask for, since the one that others are copies of takes no calls, one is ready for the next caller, and
-some are about to be reaped."""
+some are about to be reaped; and 16 for code that callers bring, which takes none from the callers of the function."""
 
 
 @message(0x40)

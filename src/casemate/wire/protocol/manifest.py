@@ -6,11 +6,15 @@ documents here; :mod:`casemate.images.schemas.compiled` compiles them.
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from typing import TYPE_CHECKING
 
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, Use
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest_table import Schema
 from casemate.wire.protocol.seal_binding import SealBinding
+
+if TYPE_CHECKING:
+    from casemate.wire.protocol.capabilities.run import RunRules
 
 
 class Engine(StrEnum):
@@ -198,6 +202,8 @@ class Manifest:
     monitor: tuple[MonitorRule, ...]
     receipt_metrics: bool
     """Receipts say what their call has used."""
+    run: "RunRules | None" = None
+    """None where the function may run no code but its own."""
 
     def entry(self, name: str) -> EntryPoint | None:
         """The entry point of that name."""

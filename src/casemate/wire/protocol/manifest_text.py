@@ -53,6 +53,13 @@ Example:
     [receipt]
     metrics = true
 
+    [run]
+    engines = ["python"]
+    memory_mib = 32
+    time_ms = 1000
+    output_kib = 64
+    code_kib = 64
+
     [monitor.ocalls]
     most = 600
     then = "slow"
@@ -73,6 +80,7 @@ from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
+from casemate.wire.protocol.capabilities import run
 from casemate.wire.protocol.capabilities import uses as uses_tables
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, parse_enclave_caller, parse_uses
 from casemate.wire.protocol.faults import Code
@@ -141,7 +149,10 @@ NEEDED_PERMISSIONS: Final[Mapping[Engine, tuple[Permission, ...]]] = {
 """What an engine cannot keep from its guests, so that their manifests must grant it."""
 
 KEYS: Final = {
-    "": ("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor", "uses"),
+    "": (
+        *("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor"),
+        *("uses", "run"),
+    ),
     "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation", "permissions"),
     "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
     "entry.NAME": ("input", "output", "callers", "plain", "stream"),
@@ -152,6 +163,7 @@ KEYS: Final = {
     "receipt": ("metrics",),
     "monitor.NAME": ("most", "then"),
     **uses_tables.KEYS,
+    "run": run.KEYS,
 }
 """The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors``, ``uses`` are names that
 the author chose, those of ``monitor`` are what is counted."""
@@ -215,6 +227,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         errors=_errors(top.table("errors", optional=True), files),
         monitor=_monitor(top.table("monitor", tuple(Monitored), optional=True)),
         receipt_metrics=top.table("receipt", KEYS["receipt"], optional=True).flag("metrics", absent=False),
+        run=run.parse_run(top),
     )
     if not manifest.entries:
         raise ManifestError("entry", got="empty", want="at least one [entry.NAME]")

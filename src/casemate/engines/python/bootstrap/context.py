@@ -4,6 +4,7 @@ The enclave checks each question again, and ends a guest for a bad one. The chec
 honest program into exceptions that it can catch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -11,7 +12,7 @@ from casemate.engines.frames import FrameKind
 from casemate.engines.python.bootstrap.console import not_granted
 from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.program import Grants, Limits
-from casemate.guest import ABSENT, Absent, EnclaveError, Refusal
+from casemate.guest import ABSENT, Absent, CodeError, EnclaveError, Ran, Refusal
 from casemate.wire.protocol.faults import Code
 
 
@@ -145,6 +146,28 @@ class CallContext:
         if len(text) > self._limits.sealed or not text.isascii():
             raise EnclaveError(Code.STATE_REFUSED.value, "no text that seal has made")
         return self._asker.ask(self._call, FrameKind.WANTED, {"do": "unseal"}, text.encode())
+
+    def run(
+        self,
+        engine: str,
+        code: str | Mapping[str, str],
+        entry: str,
+        argument: object = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> Ran:
+        """Has the enclave run code that a caller has brought."""
+        sources = code if isinstance(code, str) else dict(code)
+        try:
+            asked = [engine, sources, entry, argument, dict(limits or {})]
+            text = text_of(asked, 2 * self._limits.value, "what to run")
+        except UntellableError as error:
+            raise _mistake(error) from None
+        said = self._asker.ask(self._call, FrameKind.WANTED, {"do": "run"}, text)
+        failed = said.pop("error", None)
+        if failed is not None:
+            raise CodeError(failed["code"], failed["message"], said["code_sha256"], said["metrics"])
+        ran: Ran = said
+        return ran
 
     def finish(self, result: object) -> None:
         """Gives an asynchronous generator its result, which is told as it is now."""

@@ -33,8 +33,30 @@ declare namespace Casemate {
     /** The value in a text that `seal` has made. Throws an error named "state-refused" for any other text. */
     // deno-lint-ignore no-explicit-any
     unseal(text: string): any;
+    /**
+     * Runs code that a caller has brought, in a guest of its own that has nothing; needs [run] in the manifest. `code`
+     * is a source, or sources by path, of which main.js or main.py has the entry. Throws an `Error` with a `name` such as
+     * "code-refused", "guest-error", "time-limit" or "memory-limit", and with `code_sha256` and `metrics`.
+     */
+    run(
+      engine: "javascript" | "python",
+      code: string | { [path: string]: string },
+      entry: string,
+      argument?: unknown,
+      limits?: { memory_mib?: number; time_ms?: number; output_kib?: number },
+    ): Ran;
     /** An error to throw: it ends the call with a code that the manifest declares under [errors]. */
     refuse(code: string, details?: unknown): Refusal;
+  }
+
+  /** What `run` gives. */
+  interface Ran {
+    // deno-lint-ignore no-explicit-any
+    readonly result: any;
+    /** SHA-256 of what `sha256sum` prints for the sources in the order of their paths. */
+    readonly code_sha256: string;
+    /** Of what nobody can tell, null. */
+    readonly metrics: { readonly wall_us: number; readonly cpu_us: number | null; readonly peak_kib: number | null };
   }
 
   /** Who signed a call, as the enclave has verified. */

@@ -9,6 +9,8 @@
  * manifest's part is for tests in an enclave.
  */
 
+import { createHash } from "node:crypto";
+
 const MAX_KEY = 256; // bytes of UTF-8
 const MAX_VALUE = 1024 * 1024; // bytes of JSON
 const MAX_LISTED = 10_000; // keys
@@ -45,14 +47,18 @@ export class FakeEnclave {
   #ocalls;
   #permissions;
   #sealed = new Map();
+  #runs;
 
   /**
    * @param {object} given
    * @param {string[]} [given.errors] the names under the manifest's [errors]
    * @param {Record<string, (argument: any) => unknown>} [given.ocalls] the host's answers; `time` is answered from `now`
+   * @param {(engine: string, code: any, entry: string, argument: any, limits: any) => unknown} [given.runs] stands for
+   *   code that callers bring: it returns the result, or throws; absent where there is no [run]
    * @param {string[]} [given.permissions] the manifest's; of these, "seal" changes what is there
    */
-  constructor({ errors = [], ocalls = {}, permissions = [] } = {}) {
+  constructor({ errors = [], ocalls = {}, permissions = [], runs = undefined } = {}) {
+    this.#runs = runs;
     this.#errors = new Set(errors);
     this.#ocalls = { time: () => ({ unix_ms: this.now }), ...ocalls };
     this.#permissions = new Set(permissions);
@@ -127,6 +133,7 @@ export class FakeEnclave {
       )),
       seal: whileItLasts((value, policy) => this.#seal(value, policy)),
       unseal: whileItLasts((text) => this.#unseal(text)),
+      run: whileItLasts((...given) => this.#run(...given)),
       refuse: (code, details) => this.#refuse(code, details, refusals),
     });
   }
@@ -136,6 +143,15 @@ export class FakeEnclave {
     const sent = JSON.parse(jsonOf(argument, "the OCALL's argument"));
     if (!Object.hasOwn(this.#ocalls, name)) throw named("ocall-refused", `no OCALL ${name}`);
     return JSON.parse(jsonOf(this.#ocalls[name](sent), `the answer to OCALL ${name}`));
+  }
+
+  #run(engine, code, entry, argument = null, limits = {}) {
+    const asked = JSON.parse(jsonOf([engine, code, entry, argument, limits], "what to run"));
+    if (this.#runs === undefined) throw new TypeError("context.run needs the table [run]: add it to casemate.toml");
+    const metrics = { wall_us: 0, cpu_us: null, peak_kib: null };
+    const sources = typeof code === "string" ? { [engine === "python" ? "main.py" : "main.js"]: code } : code;
+    const lines = Object.keys(sources).sort().map((path) => `${sha256(sources[path])}  ${path}\n`);
+    return { result: JSON.parse(jsonOf(this.#runs(...asked), "the result")), code_sha256: sha256(lines.join("")), metrics };
   }
 
   #seal(value, policy) {
@@ -183,6 +199,8 @@ function asBytes(piece) {
   if (piece instanceof Uint8Array) return piece.slice();
   throw named("result-refused", "a stream yields what is neither a Uint8Array nor a string");
 }
+
+const sha256 = (text) => createHash("sha256").update(text).digest("hex");
 
 /** JSON of a value; `undefined` counts as null. */
 function jsonOf(value, what) {
