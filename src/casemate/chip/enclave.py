@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 class Enclave:
     """What the chip keeps of an enclave. Whoever changes it holds :attr:`turn`."""
 
-    def __init__(self, number: int, loaded: Loaded, tee: Tee, launcher: str) -> None:
+    def __init__(self, number: int, loaded: Loaded, tee: Tee, launcher: str, deployment: bytes) -> None:
         self.number = number
         self.loaded = loaded
         self.tee = tee
         self.launcher = launcher
         """The launcher's name as the host states it: new anchors count towards that launcher's share."""
+        self.deployment = deployment
+        """Its deployment's identity, 32 bytes, as the host states it."""
         self.launched: Attester | None = None
         """Serves and proves it; None before EINIT."""
         self.state = State.LOADED

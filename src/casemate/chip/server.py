@@ -218,7 +218,9 @@ class ChipServer:
             self._cache.give_back(size)
             raise
         self._last_number += 1
-        self._enclaves[self._last_number] = Enclave(self._last_number, loaded, asked.tee, asked.launcher)
+        self._enclaves[self._last_number] = Enclave(
+            self._last_number, loaded, asked.tee, asked.launcher, asked.deployment
+        )
         return Reply(Loaded(self._last_number, loaded.mr_enclave))
 
     async def _quote_target(self, _: QuoteTarget) -> Reply:
@@ -233,7 +235,7 @@ class ChipServer:
             secs = await asyncio.to_thread(
                 einit,
                 enclave.loaded,
-                signed_secs(signed, enclave.loaded.ecreate),
+                signed_secs(signed, enclave.loaded.ecreate, enclave.deployment),
                 signed,
                 platform=self._platform,
                 runtime=self._runtime.parts,

@@ -100,13 +100,15 @@ def check_state(image: "Image", tee: Tee, current: "EnclaveIs") -> None:
 
 
 @contextmanager
-def candidate(endpoint: "Endpoint", client: "Client", image: "Image", tee: Tee) -> Iterator[int]:
-    """Launches an enclave that may replace another. It is destroyed where the block fails, unless it may be current.
+def candidate(endpoint: "Endpoint", client: "Client", image: "Image", tee: Tee, owner: bytes | None) -> Iterator[int]:
+    """Launches an enclave that may replace another, which has this owner.
+
+    It is destroyed where the block fails, unless it may be current.
 
     A host that does not answer the switch may have made it: then the candidate is left to it, which gives up by itself
     one that nobody has switched to.
     """
-    number = client.launch(image, candidate=True, tee=tee)
+    number = client.launch(image, candidate=True, tee=tee, owner=owner)
     try:
         yield number
     except UncertainSwitchError:

@@ -92,6 +92,7 @@ class Client:
         temporary: bool = False,
         tee: Tee = Tee.SGX,
         candidate: bool = False,
+        owner: bytes | None = None,
         timeout: float = LAUNCH_TIMEOUT,
     ) -> int:
         """Has the host launch an image; its number for it, of which nothing is known until it is attested.
@@ -102,9 +103,11 @@ class Client:
                 makes no difference.
             tee: as what it is to run: an SGX enclave, or a paravirtual SEV-SNP guest.
             candidate: it is to replace another by :meth:`switch`; until then it answers to its number alone.
+            owner: the Ed25519 public key whose deployment it is to be: with the image's name it makes an identity that
+                evidence shows and sealed state is bound to.
             timeout: seconds.
         """
-        request = Launch(image.name, image.sgxs, image.sigstruct, temporary, tee, candidate)
+        request = Launch(image.name, image.sgxs, image.sigstruct, temporary, tee, candidate, owner)
         return (await self._transport.answer(request, timeout)).enclave
 
     async def enclaves(self) -> tuple[EnclaveIs, ...]:

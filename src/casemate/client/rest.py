@@ -93,8 +93,12 @@ def _launch(question: host.Launch, remaining: Callable[[], float]) -> Exchange[h
         del body, put  # as long as the image itself
     else:
         good(asked, known)
-    members = {"image": image, "name": question.name, "tee": str(question.tee)}
-    wanted = encode_json(members | ({"candidate": True} if question.candidate else {}))  # older gateways lack it
+    members: dict[str, Any] = {"image": image, "name": question.name, "tee": str(question.tee)}
+    if question.candidate:  # older gateways lack it, as they do owners
+        members["candidate"] = True
+    if question.owner is not None:
+        members["owner"] = question.owner.hex()
+    wanted = encode_json(members)
     made = replace(
         sent_to(ROUTES[host.Launch], question, body=wanted),
         idempotency_key=secrets.token_hex(16),
@@ -154,6 +158,7 @@ def _enclave(body: JsonObject) -> host.EnclaveIs:
         ra_tls_port=body.uint("ra_tls_port", MAX_U16) if body.has("ra_tls_port") else None,
         tee=tee,
         launch_digest=body.hexadecimal("launch_digest", LAUNCH_DIGEST_SIZE) if body.has("launch_digest") else None,
+        owner=body.hexadecimal("owner", 32) if body.has("owner") else None,
     )
 
 

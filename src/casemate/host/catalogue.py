@@ -16,7 +16,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.protocol.tee import Tee
 
-VERSION = 4
+VERSION = 5
 """Version of the tables below (PRAGMA user_version)."""
 
 _TABLES = """
@@ -40,7 +40,8 @@ CREATE TABLE deployment (
     image BLOB NOT NULL REFERENCES image,
     wanted TEXT NOT NULL,
     tee TEXT NOT NULL,
-    launcher TEXT NOT NULL DEFAULT ''
+    launcher TEXT NOT NULL DEFAULT '',
+    owner BLOB
 );
 CREATE TABLE given (number INTEGER NOT NULL);
 INSERT INTO given VALUES (0);
@@ -65,11 +66,15 @@ _FROM_1 = """
 ALTER TABLE deployment ADD COLUMN launcher TEXT NOT NULL DEFAULT '';
 ALTER TABLE image ADD COLUMN keeper TEXT NOT NULL DEFAULT '';
 """
+_OWNERS = """
+ALTER TABLE deployment ADD COLUMN owner BLOB;
+"""
 _UPGRADES = {
     0: _TABLES + _FUNCTIONS + _BINDINGS,
-    1: _FROM_1 + _FUNCTIONS + _BINDINGS,
-    2: _FUNCTIONS + _BINDINGS,
-    3: _BINDINGS,
+    1: _FROM_1 + _FUNCTIONS + _BINDINGS + _OWNERS,
+    2: _FUNCTIONS + _BINDINGS + _OWNERS,
+    3: _BINDINGS + _OWNERS,
+    4: _OWNERS,
 }
 """What makes this version's tables out of those of each earlier one; 0 is an empty file."""
 
@@ -113,6 +118,8 @@ class Deployment:
     tee: Tee
     launcher: str = ""
     """The name of the access token that it was launched with, where that is not an administrator's."""
+    owner: bytes | None = None
+    """The Ed25519 public key that its identity is made of, if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +202,11 @@ class Catalogue:
         """All, by number."""
         with self._typed():
             rows = self._rows.execute(
-                "SELECT number, name, image, wanted, tee, launcher FROM deployment ORDER BY number"
+                "SELECT number, name, image, wanted, tee, launcher, owner FROM deployment ORDER BY number"
             ).fetchall()
         return tuple(
-            Deployment(number, name, image, Wanted(wanted), Tee(tee), launcher)
-            for number, name, image, wanted, tee, launcher in rows
+            Deployment(number, name, image, Wanted(wanted), Tee(tee), launcher, owner)
+            for number, name, image, wanted, tee, launcher, owner in rows
         )
 
     def draw_number(self) -> int:
@@ -214,10 +221,11 @@ class Catalogue:
         with self._transaction():
             self._put(about, files, deployment.launcher, kept=False)
             self._rows.execute(
-                "INSERT INTO deployment (number, name, image, wanted, tee, launcher) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO deployment (number, name, image, wanted, tee, launcher, owner) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(deployment.number, deployment.name, deployment.image),
-                    *(deployment.wanted, deployment.tee, deployment.launcher),
+                    *(deployment.wanted, deployment.tee, deployment.launcher, deployment.owner),
                 ),
             )
 

@@ -26,13 +26,13 @@ class ChipClient:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One image at a time is sent to the chip."""
 
-    async def load(self, files: ImageBytes, tee: Tee, launcher: str) -> chip.Initialised:
+    async def load(self, files: ImageBytes, tee: Tee, launcher: str, deployment: bytes) -> chip.Initialised:
         """Loads and initialises an image; what fails on the way is removed again.
 
         One image at a time is on its way: the chip measures them one after the other, and holds all that were sent.
         """
         async with self.turn:
-            loaded, _ = await self._ask(chip.Load(files.sgxs, tee, launcher), chip.Loaded)
+            loaded, _ = await self._ask(chip.Load(files.sgxs, tee, launcher, deployment), chip.Loaded)
             try:
                 made, _ = await self._ask(chip.Initialise(loaded.enclave, files.sigstruct), chip.Initialised)
             except BaseException:

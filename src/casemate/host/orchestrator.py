@@ -72,6 +72,7 @@ from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
 from casemate.wire.messages.verbs import CALL_TIMEOUT
 from casemate.wire.protocol.call import Envelope, Refusal
+from casemate.wire.protocol.caller_key import has_small_order
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
 from casemate.wire.protocol.manifest import Reaction
@@ -236,6 +237,7 @@ class Orchestrator:
         *,
         launcher: str = "",
         candidate: bool = False,
+        owner: bytes | None = None,
     ) -> EnclaveIs:
         """Launches an image that is kept, by its digest; the new enclave is launched again after each restart.
 
@@ -245,11 +247,16 @@ class Orchestrator:
             tee: as what it is to run.
             launcher: the name of the token that asks for it; empty for the machine's owner.
             candidate: it is to replace another, as :class:`Launch` says.
+            owner: whose deployment it is to be, as :class:`Launch` says.
         """
         about = await self.image(image)
         files = await self._images.files(image)
         launched = await self._launch_new(
-            name or about.name, about, files, tee, lasting=not candidate, launcher=launcher, candidate=candidate
+            *(name or about.name, about, files, tee),
+            lasting=not candidate,
+            launcher=launcher,
+            candidate=candidate,
+            owner=owner,
         )
         return launched.shown
 
@@ -260,6 +267,7 @@ class Orchestrator:
             *(request.name, about, files, request.tee),
             lasting=not (request.temporary or request.candidate),
             candidate=request.candidate,
+            owner=request.owner,
         )
         return Launched(record.shown.enclave, record.shown.mr_enclave)
 
@@ -540,13 +548,15 @@ class Orchestrator:
         lasting: bool,
         launcher: str = "",
         candidate: bool = False,
+        owner: bytes | None = None,
     ) -> EnclaveRecord:
         if len(self._records) >= MAX_ENCLAVES:
             raise refuse(Code.BUSY, f"{len(self._records)} enclaves are there already, destroy one")
         self._check_share(launcher)
         number = await self._images.run(self._catalogue.draw_number)
         wanted = Wanted.CANDIDATE if candidate else Wanted.RUNNING
-        deployment = Deployment(number, name, about.image, wanted, tee, launcher)
+        _check_owner(owner)
+        deployment = Deployment(number, name, about.image, wanted, tee, launcher, owner)
         record = EnclaveRecord(_shown(deployment, about), lasting=lasting, launcher=launcher)
         self._launching[launcher] += 1
         try:
@@ -591,7 +601,7 @@ class Orchestrator:
         await self._start(record)
 
     async def _load(self, record: EnclaveRecord, files: ImageBytes) -> None:
-        made = await self._chip.load(files, record.shown.tee, record.launcher)
+        made = await self._chip.load(files, record.shown.tee, record.launcher, record.shown.deployment)
         record.place = made.enclave
         if self._ocalls is not None:
             record.ocalls = await self._images.run(ocall_terms, files.sgxs)
@@ -764,6 +774,11 @@ class Orchestrator:
             raise refuse(Code.BUSY, f"token {launcher} has {count} enclaves already, its share: destroy one of {named}")
 
 
+def _check_owner(owner: bytes | None) -> None:
+    if owner is not None and has_small_order(owner):
+        raise refuse(Code.MALFORMED, "anybody can sign with that owner's key: make one with `casemate keygen`")
+
+
 def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
     """A deployment before the chip has loaded it, as its SIGSTRUCT describes it."""
     state, reason = AT_START[deployment.wanted]
@@ -779,4 +794,5 @@ def _shown(deployment: Deployment, about: ImageIs) -> EnclaveIs:
         reason=reason,
         image=about.image,
         tee=deployment.tee,
+        owner=deployment.owner,
     )

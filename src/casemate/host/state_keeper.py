@@ -40,6 +40,7 @@ def namespaces_of(enclave: EnclaveIs) -> frozenset[bytes]:
         isv_prod_id=enclave.isv_prod_id,
         isv_svn=enclave.isv_svn,
         debug=enclave.debug,
+        deployment=enclave.deployment,
     )
     return frozenset(state_namespace(policy, who) for policy in SealBinding)
 

@@ -10,6 +10,7 @@ from casemate.wire.sgx.attributes import (
     ALL_ATTRIBUTES,
     XFRM_LEGACY,
     AttributeFlag,
+    AttributeMask,
     Attributes,
     CetAttributes,
     MiscSelect,
@@ -18,12 +19,14 @@ from casemate.wire.sgx.sigstruct import KEY_SIZE, VENDOR_OTHERS, Sigstruct, bcd_
 from casemate.wire.sgx.sigstruct_signature import verify_sigstruct
 
 _ALL_ONES_8 = 0xFF
+_SIGNED_ATTRIBUTES = AttributeMask(ALL_ATTRIBUTES.flags & ~AttributeFlag.KSS, ALL_ATTRIBUTES.xfrm)
 
 
 def sign_enclave(mr_enclave: bytes, manifest: Manifest, key: DeveloperKey, *, day: date) -> Sigstruct:
     """The SIGSTRUCT of an enclave; the same arguments give the same bytes.
 
-    Every bit of ATTRIBUTES is in the mask, so an enclave that is signed as production can never run as debug.
+    Every bit of ATTRIBUTES is in the mask but KSS, so an enclave that is signed as production can never run as debug.
+    KSS is the launcher's choice: a deployment that has an owner needs it for its CONFIGID, and evidence shows both.
     """
     flags = AttributeFlag.MODE64BIT | (AttributeFlag.DEBUG if manifest.debug else AttributeFlag(0))
     modulus = key.modulus()
@@ -39,7 +42,7 @@ def sign_enclave(mr_enclave: bytes, manifest: Manifest, key: DeveloperKey, *, da
         cet_attributes_mask=_ALL_ONES_8,
         isv_family_id=bytes(16),
         attributes=Attributes(flags, XFRM_LEGACY),
-        attribute_mask=ALL_ATTRIBUTES,
+        attribute_mask=_SIGNED_ATTRIBUTES,
         enclave_hash=mr_enclave,
         isv_ext_prod_id=bytes(16),
         isv_prod_id=manifest.product_id,

@@ -147,13 +147,16 @@ class FakeHost:
         *,
         launcher: str = "",
         candidate: bool = False,
+        owner: bytes | None = None,
     ) -> EnclaveIs:
         self.candidates.append(candidate)
         about = await self.image(image)
         await self._pass()
         self.tee = tee
         self.launcher = launcher
-        return self._new(name or about.name, about)
+        made = replace(self._new(name or about.name, about), owner=owner)
+        self.there[made.enclave] = made
+        return made
 
     async def launch(self, request: Launch) -> Launched:
         await self._pass()

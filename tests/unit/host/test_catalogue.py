@@ -19,8 +19,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "catalogue.db"
 
 
-def deployment(catalogue: Catalogue, launcher: str = "") -> Deployment:
-    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING, Tee.SNP, launcher)
+def deployment(catalogue: Catalogue, launcher: str = "", owner: bytes | None = None) -> Deployment:
+    made = Deployment(catalogue.draw_number(), "one", ABOUT.image, Wanted.RUNNING, Tee.SNP, launcher, owner)
     catalogue.deploy(made, ABOUT, FILES)
     return made
 
@@ -28,13 +28,13 @@ def deployment(catalogue: Catalogue, launcher: str = "") -> Deployment:
 def test_what_is_written_is_there_again(path: Path) -> None:
     catalogue = Catalogue(path)
     catalogue.put(OTHER, OTHER_FILES)
-    made = deployment(catalogue, "ci")
+    made = deployment(catalogue, "ci", b"o" * 32)
     catalogue.want(made.number, Wanted.STOPPED)
     catalogue.close()
     again = Catalogue(path)
     assert again.images() == (OTHER, ABOUT)
     assert again.files(ABOUT.image) == FILES
-    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED, Tee.SNP, "ci"),)
+    assert again.deployments() == (Deployment(1, "one", ABOUT.image, Wanted.STOPPED, Tee.SNP, "ci", b"o" * 32),)
 
 
 def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
@@ -43,7 +43,8 @@ def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
     catalogue.close()
     with sqlite3.connect(path) as rows:
         rows.executescript(
-            "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE image DROP COLUMN keeper;"
+            "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE deployment DROP COLUMN owner;"
+            "ALTER TABLE image DROP COLUMN keeper;"
             "DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 1;"
         )
     for _ in range(2):
@@ -57,7 +58,9 @@ def test_catalogue_of_version_2_is_taken_over(path: Path) -> None:
     made = deployment(catalogue)
     catalogue.close()
     with sqlite3.connect(path) as rows:
-        rows.executescript("DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 2;")
+        rows.executescript(
+            "ALTER TABLE deployment DROP COLUMN owner;DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 2;"
+        )
     catalogue = Catalogue(path)
     assert catalogue.functions() == ()
     catalogue.switch(Function("one", made.number))
@@ -70,11 +73,23 @@ def test_catalogue_of_version_3_is_taken_over(path: Path) -> None:
     made = deployment(catalogue)
     catalogue.close()
     with sqlite3.connect(path) as rows:
-        rows.executescript("DROP TABLE binding; PRAGMA user_version = 3;")
+        rows.executescript("ALTER TABLE deployment DROP COLUMN owner; DROP TABLE binding; PRAGMA user_version = 3;")
     catalogue = Catalogue(path)
     catalogue.bind(made.number, "billing", "7")
     catalogue.close()
     assert Catalogue(path).bindings() == ((made.number, "billing", "7"),)
+
+
+def test_catalogue_of_version_4_is_taken_over(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    catalogue.close()
+    with sqlite3.connect(path) as rows:
+        rows.executescript("ALTER TABLE deployment DROP COLUMN owner; PRAGMA user_version = 4;")
+    catalogue = Catalogue(path)
+    owned = deployment(catalogue, owner=b"o" * 32)
+    catalogue.close()
+    assert Catalogue(path).deployments() == (made, owned)
 
 
 def test_bindings_go_with_their_deployment(path: Path) -> None:
@@ -157,7 +172,7 @@ def test_a_damaged_file_and_one_of_a_newer_version_are_refused(path: Path) -> No
     path.unlink()
     with sqlite3.connect(path) as rows:
         rows.execute("PRAGMA user_version = 9")
-    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 4"):
+    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 5"):
         Catalogue(path)
 
 

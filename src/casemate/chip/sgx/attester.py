@@ -9,9 +9,10 @@ from casemate.chip.sgx.platform import SgxPlatform
 from casemate.chip.sgx.secs import Secs
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetReportKey, GetSealingKey, MakeReport
+from casemate.wire.protocol.deployment import DEPLOYMENT_SIZE, NO_DEPLOYMENT
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.attributes import AttributeMask
-from casemate.wire.sgx.keyrequest import KeyName, KeyRequest
+from casemate.wire.sgx.keyrequest import KeyName, KeyPolicy, KeyRequest
 from casemate.wire.sgx.report import Report, TargetInfo
 
 ATTRIBUTE_MASK = AttributeMask(0xFF00_0000_0000_000B, 0)
@@ -38,6 +39,7 @@ class SgxAttester:
             isv_prod_id=secs.isv_prod_id,
             isv_svn=secs.isv_svn,
             debug=secs.attributes.debug,
+            deployment=secs.config_id[:DEPLOYMENT_SIZE],
         )
 
     @property
@@ -66,10 +68,14 @@ class SgxAttester:
         return self.platform.keys.report_key(self.secs.target_info(), question.key_id)
 
     def sealing_key(self, question: GetSealingKey) -> Secret:
-        """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says."""
+        """EGETKEY of a SEAL_KEY; :class:`LeafError` as the SDM says.
+
+        One deployment's keys are no other's: where CONFIGID names one, it enters the key.
+        """
+        is_owned = self.identity.deployment != NO_DEPLOYMENT
         request = KeyRequest(
             key_name=KeyName.SEAL_KEY,
-            key_policy=question.binding.key_policy,
+            key_policy=question.binding.key_policy | (KeyPolicy.CONFIGID if is_owned else KeyPolicy(0)),
             isv_svn=question.isv_svn,
             cet_attributes_mask=0,
             cpu_svn=question.tcb,

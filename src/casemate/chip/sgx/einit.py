@@ -12,6 +12,7 @@ from casemate.chip.errors import LaunchError, Status
 from casemate.chip.sgx.epc import Loaded
 from casemate.chip.sgx.secs import Secs
 from casemate.wire.errors import WireError
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT, config_id
 from casemate.wire.protocol.image_index import Head
 from casemate.wire.protocol.runtime_lock import CORE, MAX_LOCK, Runtime, RuntimeLock, used
 from casemate.wire.sgx.attributes import AttributeFlag, Attributes, CetAttributes, MiscSelect
@@ -78,15 +79,32 @@ def secs_of(
     )
 
 
-def signed_secs(sigstruct: Sigstruct, ecreate: Ecreate) -> Secs:
-    """ECREATE's SECS as loaders choose it: the attributes that the SIGSTRUCT names, frames as the stream has them."""
+def signed_secs(sigstruct: Sigstruct, ecreate: Ecreate, deployment: bytes = NO_DEPLOYMENT) -> Secs:
+    """ECREATE's SECS as loaders choose it: the attributes that the SIGSTRUCT names, frames as the stream has them.
+
+    An enclave whose deployment has an owner gets its identity as CONFIGID, for which it has to have ATTRIBUTES.KSS
+    (SDM vol. 3D, ECREATE). Neither enters MRENCLAVE.
+
+    Raises:
+        LaunchError: as :func:`secs_of`; or the signer has forbidden KSS, and so that it has an owner.
+    """
     attributes = sigstruct.attributes
-    return secs_of(
-        Attributes(attributes.flags & ~AttributeFlag.INIT, attributes.xfrm),
+    flags = attributes.flags & ~AttributeFlag.INIT
+    if deployment != NO_DEPLOYMENT:
+        flags |= AttributeFlag.KSS
+        if AttributeFlag.KSS & sigstruct.attribute_mask.flags and AttributeFlag.KSS not in attributes.flags:
+            raise LaunchError(
+                Rule.ATTRIBUTES,
+                got="an owner for an image whose signature forbids ATTRIBUTES.KSS, as those of earlier versions do",
+                want="the image signed anew (its MRENCLAVE stays), or no owner",
+            )
+    secs = secs_of(
+        Attributes(flags, attributes.xfrm),
         sigstruct.misc_select,
         sigstruct.cet_attributes,
         ssa_frame_size=ecreate.ssa_frame_size,
     )
+    return replace(secs, config_id=config_id(deployment))
 
 
 def parse_sigstruct(data: bytes) -> Sigstruct:

@@ -15,6 +15,7 @@ from casemate.chip.snp.platform import ReportedGuest, SnpPlatform
 from casemate.wire.encodings.message import U16, Bytes16, Bytes32, Limit, encode_fields
 from casemate.wire.errors import WireError
 from casemate.wire.messages.leaf import GetReportKey, GetSealingKey, MakeReport
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT
 from casemate.wire.protocol.seal_binding import SealBinding
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.snp.guest_message import KeySelect
@@ -95,7 +96,7 @@ class ParavirtualGuest:
             vmpl=0,
             report_data=question.report_data,
             measurement=who.measurement,
-            host_data=bytes(32),
+            host_data=who.deployment,
             id_key_digest=id_key_digest(who.mr_signer),
             author_key_digest=bytes(DIGEST_SIZE),
             author_key=False,
@@ -132,6 +133,8 @@ class ParavirtualGuest:
                 key_id=question.key_id,
             )
         )
+        if who.deployment != NO_DEPLOYMENT:  # without an owner, the keys are those of versions that knew none
+            label += who.deployment
         return self.platform.secret_at(tcb, label, _KEY_SIZE)
 
     def evidence(self, report: bytes) -> bytes:

@@ -114,7 +114,8 @@ def deploy(
         elif before.bearing > 1:
             screen.say(f"{before.bearing} enclaves are named {image.name}: none of them is replaced", style="yellow")
         replaces = 0 if before.current is None else before.current.enclave
-        switched = _Version(image, tee, endpoint, demands).replace(client, replaces, drain, progress)
+        owner = None if before.current is None else before.current.owner
+        switched = _Version(image, tee, endpoint, demands, owner).replace(client, replaces, drain, progress)
         _show(screen, progress, switched, _end(client, progress, replaces, drain))
 
 
@@ -198,6 +199,8 @@ class _Version:
     endpoint: "Endpoint"
     demands: "AnyPolicy | None"
     """What it has to satisfy before the switch; None where the user gave no policy."""
+    owner: bytes | None
+    """The old version's: another's would begin with a state of its own."""
 
     def replace(self, client: "Client", replaces: int, drain: int, progress: "Progress") -> "FunctionIs":
         """Launches it, has it prove itself, and switches to it."""
@@ -205,7 +208,7 @@ class _Version:
 
         with ExitStack() as stack:
             with progress.step("launching", "launch") as found:
-                number = stack.enter_context(candidate(self.endpoint, client, self.image, self.tee))
+                number = stack.enter_context(candidate(self.endpoint, client, self.image, self.tee, self.owner))
                 found.append(f"enclave {number}, beside {replaces}" if replaces else f"enclave {number}")
             with progress.step("challenging and appraising", "attest") as found:
                 found.append(self._prove(client, number))

@@ -10,6 +10,7 @@ import typer
 
 from casemate.cli.options import CaFile, Json, State, TeeOption, TokenFile, Url, number_or_name
 from casemate.cli.output import Screen, facts, printable, table
+from casemate.wire.protocol.caller_key import caller_key_text
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
@@ -27,12 +28,18 @@ Target = Annotated[
 ]
 Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What `ps` shows. Default: the image's name.")]
 
+Owner = Annotated[
+    Path | None,
+    typer.Option("--owner", metavar="KEYFILE", help="Whose deployment it is: a key of `casemate keygen`."),
+]
+
 
 def launch(
     image: ImagePath,
     *,
     name: Name = None,
     tee: TeeOption = Tee.SGX,
+    owner: Owner = None,
     state: State = None,
     url: Url = None,
     token_file: TokenFile = None,
@@ -47,17 +54,23 @@ def launch(
     With --tee snp the same image runs as a paravirtual SEV-SNP guest: its
     evidence is an attestation report. What it seals is another's.
 
+    With --owner the deployment has an identity of its own, made of that key and
+    the name: evidence shows it, and the state of others is not its state.
+
     Example:
         casemate launch hello/hello.sgxs
         casemate launch hello/hello.sgxs --tee snp
+        casemate launch hello/hello.sgxs --owner alice.pem
     """
     from casemate.cli.endpoints import EndpointOptions, connected
     from casemate.cli.images import image_of
+    from casemate.client.caller_keys import read_caller_key
 
     screen = Screen(as_json=as_json)
+    key = None if owner is None else read_caller_key(owner).public_key
     loaded = image_of(image, screen)
     with connected(EndpointOptions(state, url, token_file, ca)) as client:
-        number = client.launch(loaded if name is None else replace(loaded, name=name), tee=tee)
+        number = client.launch(loaded if name is None else replace(loaded, name=name), tee=tee, owner=key)
         found = [each for each in client.enclaves() if each.enclave == number]
     if found:
         _show_one(screen, found[0])
@@ -163,6 +176,8 @@ def _document(found: "EnclaveIs") -> dict[str, object]:
         "tee": str(found.tee),
         "paravirtual": found.tee is Tee.SNP,
         "launch_digest": None if found.launch_digest is None else found.launch_digest.hex(),
+        "owner": None if found.owner is None else caller_key_text(found.owner),
+        "deployment": found.deployment.hex(),
     }
 
 
@@ -183,6 +198,8 @@ def _show_one(screen: Screen, found: "EnclaveIs") -> None:
                 ("MRENCLAVE", found.mr_enclave.hex()),
                 *([] if found.launch_digest is None else [("launch digest", found.launch_digest.hex())]),
                 ("MRSIGNER", found.mr_signer.hex()),
+                *([] if found.owner is None else [("owner", caller_key_text(found.owner))]),
+                *([] if found.owner is None else [("deployment", found.deployment.hex())]),
                 *([] if found.ra_tls_port is None else [("RA-TLS", f"port {found.ra_tls_port}")]),
             ],
         ),

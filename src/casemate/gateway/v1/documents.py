@@ -77,6 +77,10 @@ class EnclaveDocument(Document):
     launch_digest: Annotated[
         Hex48 | None, Field(description="SEV-SNP: measures the same pages; null for enclaves, and before a launch.")
     ]
+    owner: Annotated[
+        Hex32 | None,
+        Field(description="The Ed25519 key of its deployment's owner; with the name it makes the attested identity."),
+    ] = None
 
 
 class EvidenceDocument(Document):
@@ -155,6 +159,13 @@ class NewEnclave(Document):
             " its number alone, and after ten minutes it is destroyed.",
         ),
     ] = False
+    owner: Annotated[
+        Hex32 | None,
+        Field(
+            description="The Ed25519 public key of the deployment's owner. It and the name make an identity that"
+            " evidence shows, and that sealed state is bound to. Default: none."
+        ),
+    ] = None
 
 
 class FunctionDocument(Document):

@@ -50,6 +50,7 @@ def _launch(host: HostApi, idempotency: Idempotency) -> ByHand:
                 *(bytes.fromhex(wanted.image), wanted.name, wanted.tee),
                 launcher=launcher_of(request.state.token),
                 candidate=wanted.candidate,
+                owner=None if wanted.owner is None else bytes.fromhex(wanted.owner),
             )
             return f"/v1/enclaves/{made.enclave}", shown(made)
 
@@ -79,6 +80,7 @@ def shown(enclave: EnclaveIs) -> EnclaveDocument:
         ra_tls_port=enclave.ra_tls_port,
         tee=enclave.tee,
         launch_digest=None if enclave.launch_digest is None else enclave.launch_digest.hex(),
+        owner=None if enclave.owner is None else enclave.owner.hex(),
     )
 
 

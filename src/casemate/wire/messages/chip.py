@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Name, message
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, MAX_REPORT, Tee
 
@@ -22,6 +23,8 @@ class Load:
     launcher: Name = ""
     """The user that the host launches it for; empty for the machine's owner. New anchors count towards that user's
     share."""
+    deployment: Bytes32 = NO_DEPLOYMENT
+    """CONFIGID, with zeros after it, or HOST_DATA."""
 
 
 @message(0x21)

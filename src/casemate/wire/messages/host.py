@@ -7,6 +7,7 @@ from casemate.wire.encodings.message import U16, U64, Bytes32, Fixed, Limit, Nam
 from casemate.wire.messages.chip import MAX_SGXS
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.call import MAX_SEALED, PROTOCOL, Envelope
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT, deployment_id
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
@@ -40,6 +41,8 @@ class Launch(Request[Launched]):
     candidate: bool = False
     """To replace another under its name, which is yet to be switched: it answers to its number alone, and is destroyed
     where the switch does not come."""
+    owner: Bytes32 | None = None
+    """The Ed25519 public key that, with the name, makes the identity of the deployment; None: it has none."""
 
 
 @message(0x63)
@@ -110,6 +113,13 @@ class EnclaveIs:
     tee: Tee = Tee.SGX
     launch_digest: Annotated[bytes, Fixed(LAUNCH_DIGEST_SIZE)] | None = None
     """The launch digest of a guest of SEV-SNP; None for enclaves, and before the first launch."""
+    owner: Bytes32 | None = None
+    """The Ed25519 public key of its deployment's owner, if it has one."""
+
+    @property
+    def deployment(self) -> bytes:
+        """The identity that the chip attests: see :mod:`casemate.wire.protocol.deployment`."""
+        return NO_DEPLOYMENT if self.owner is None else deployment_id(self.owner, self.name)
 
 
 @message(0x66)

@@ -8,10 +8,16 @@ import hashlib
 from typing import Final
 
 DEPLOYMENT_SIZE: Final = 32
+CONFIG_ID_SIZE: Final = 64
 NO_DEPLOYMENT: Final = bytes(DEPLOYMENT_SIZE)
 """The identity of a deployment without an owner."""
 _OWNER_SIZE: Final = 32
 _LABEL: Final = b"casemate deployment 1\0"
+
+
+def config_id(deployment: bytes) -> bytes:
+    """CONFIGID (64 bytes) of an SGX enclave with that identity: it, and zeros. HOST_DATA of SEV-SNP is it alone."""
+    return deployment.ljust(CONFIG_ID_SIZE, b"\x00")
 
 
 def deployment_id(owner_key: bytes, name: str) -> bytes:

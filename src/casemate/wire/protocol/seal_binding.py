@@ -3,6 +3,7 @@
 import hashlib
 from enum import StrEnum
 
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT
 from casemate.wire.protocol.tee import Identity, Tee
 from casemate.wire.sgx.keyrequest import KeyPolicy
 
@@ -27,10 +28,11 @@ def state_namespace(binding: SealBinding, who: Identity) -> bytes:
     """The public name of an identity's sealed state (32 bytes): the host files records under it, the chip its anchor.
 
     Debug enclaves, which their host can steer, have states of their own, as the chip gives them keys of their own; and
-    so has the same image in another kind of TEE.
+    so have the same image in another kind of TEE, and each deployment that has an owner.
     """
     by_code = binding is SealBinding.MRENCLAVE
     identity = who.measurement if by_code else who.mr_signer + who.isv_prod_id.to_bytes(2, "little")
     kind = binding.encode() + (b" debug" if who.debug else b" production")
     tee = b"" if who.tee is Tee.SGX else b" " + who.tee.encode()
-    return hashlib.sha256(_NAMESPACE_LABEL + kind + tee + b"\x00" + identity).digest()
+    owned = b"" if who.deployment == NO_DEPLOYMENT else b" deployment " + who.deployment.hex().encode()
+    return hashlib.sha256(_NAMESPACE_LABEL + kind + tee + owned + b"\x00" + identity).digest()

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from casemate.wire.encodings.message import U16, Bytes32, Limit
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT
 
 MAX_REPORT = 1184
 """Bytes of the longest report: SEV-SNP's attestation report; SGX's REPORT has 432."""
@@ -34,3 +35,5 @@ class Identity:
     isv_prod_id: U16
     isv_svn: U16
     debug: bool
+    deployment: Bytes32 = NO_DEPLOYMENT
+    """Whose deployment it is: see :mod:`casemate.wire.protocol.deployment`."""

@@ -295,3 +295,33 @@ def test_no_changed_bit_of_a_sigstruct_passes(launch: Launch, sign: Sign) -> Non
         bad = good[:at] + bytes((good[at] ^ 1 << at % 8,)) + good[at + 1 :]
         with pytest.raises(LaunchError):
             launch(parse_sigstruct(bad))
+
+
+DEPLOYMENT = b"d" * 32
+LETS_KSS = AttributeMask(ALL_ATTRIBUTES.flags & ~AttributeFlag.KSS, ALL_ATTRIBUTES.xfrm)
+
+
+def test_a_deployment_with_an_owner_has_it_in_config_id_and_the_measurement_stays(
+    launch: Launch, sign: Sign, loaded: Loaded
+) -> None:
+    signed = sign(attribute_mask=LETS_KSS)
+    owned = launch(signed, secs=signed_secs(signed, loaded.ecreate, DEPLOYMENT))
+    assert owned.config_id == DEPLOYMENT + bytes(32)
+    assert AttributeFlag.KSS in owned.attributes.flags
+    plain = launch(signed)
+    assert plain.config_id == bytes(64)
+    assert AttributeFlag.KSS not in plain.attributes.flags
+    assert plain.mr_enclave == owned.mr_enclave
+
+
+def test_an_owner_for_an_image_whose_signature_forbids_kss_is_refused(sign: Sign, loaded: Loaded) -> None:
+    with pytest.raises(LaunchError, match="signed anew"):
+        signed_secs(sign(), loaded.ecreate, DEPLOYMENT)
+
+
+def test_no_owner_makes_a_production_signature_a_debug_one(launch: Launch, sign: Sign, loaded: Loaded) -> None:
+    signed = sign(attribute_mask=LETS_KSS)
+    owned = signed_secs(signed, loaded.ecreate, DEPLOYMENT)
+    flags = owned.attributes.flags | AttributeFlag.DEBUG
+    with refused(Rule.ATTRIBUTES):
+        launch(signed, secs=replace(owned, attributes=Attributes(flags, owned.attributes.xfrm)))

@@ -95,3 +95,12 @@ def test_what_was_sealed_before_an_update_opens_after_it(platform: SnpPlatform) 
     assert guest(platform).tcb != before
     assert key(guest(platform), tcb=before) == kept
     assert key(guest(platform)) != kept
+
+
+@pytest.mark.parametrize("policy", SealBinding)
+def test_deployments_have_host_data_and_keys_of_their_own(platform: SnpPlatform, policy: SealBinding) -> None:
+    parties = [guest(platform), *(guest(platform, deployment=each * 32) for each in (b"a", b"b"))]
+    host_data = [SnpReport.parse(each.report(QUESTION)).host_data for each in parties]
+    assert host_data == [bytes(32), b"a" * 32, b"b" * 32]
+    assert len({key(each, policy) for each in parties}) == 3
+    assert len({each.identity.measurement for each in parties}) == 1

@@ -1,14 +1,18 @@
 import base64
+from dataclasses import replace
 
 import pytest
-from tests.rigs.store_lab import RULES, SECS, Lab, LabHost, finish, put, secs
+from tests.rigs.store_lab import RULES, SECS, Lab, LabHost, begin, finish, put, secs
 
 from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.store.sealer import MAX_SEALED_TEXT, MAX_SEALED_VALUE, Sealer
 from casemate.wire.messages.state import StateAppend
+from casemate.wire.protocol.deployment import config_id
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.seal_binding import SealBinding
+from casemate.wire.protocol.sealed_record import SealedKind, SealedRecord
+from casemate.wire.sgx.attributes import AttributeFlag
 
 
 def refused(code: Code) -> pytest.RaisesExc[FaultError]:
@@ -98,3 +102,43 @@ def test_limits(machine: Lab) -> None:
 def test_small_values_are_of_one_size(machine: Lab) -> None:
     mine = sealer(machine)
     assert len({len(seal(mine, bytes(size), SealBinding.MRSIGNER)) for size in (0, 1, 500, 1000)}) == 1
+
+
+def owned_by(tenant: bytes) -> Secs:
+    """The same image, as a deployment of that tenant."""
+    flags = SECS.attributes.flags | AttributeFlag.KSS
+    return secs(attributes=replace(SECS.attributes, flags=flags), config_id=config_id(tenant * 32))
+
+
+@pytest.mark.parametrize("binding", SealBinding)
+def test_no_deployment_opens_what_another_has_sealed(machine: Lab, binding: SealBinding) -> None:
+    parties = [SECS, owned_by(b"a"), owned_by(b"b")]
+    texts = [seal(sealer(machine, each), b"1", binding) for each in parties]
+    for mine in parties:
+        for whose, text in zip(parties, texts, strict=True):
+            if whose is mine:
+                assert unseal(sealer(machine, mine), text) == b"1"
+            else:
+                with refused(Code.STATE_REFUSED):
+                    unseal(sealer(machine, mine), text)
+
+
+@pytest.mark.parametrize("binding", SealBinding)
+def test_a_record_that_lies_about_its_namespace_does_not_open_either(machine: Lab, binding: SealBinding) -> None:
+    """The host can write any header, and the chip gives each deployment keys of its own."""
+    theirs, mine = owned_by(b"a"), owned_by(b"b")
+    made = finish(machine.leaf(theirs).sealing_keys().seal(SealedKind.BLOB, binding, b"1"))
+    record = SealedRecord.parse(made)
+    keys = machine.leaf(mine).sealing_keys()
+    renamed = replace(record.header, namespace=keys.namespace(binding))
+    with refused(Code.STATE_REFUSED):
+        finish(keys.open(replace(record, header=renamed)))
+
+
+def test_a_new_deployment_begins_with_no_state(machine: Lab) -> None:
+    host = machine.host()
+    put(machine.launch(host, owned_by(b"a")), secret=b'"of a"')
+    for other in (SECS, owned_by(b"b")):
+        transaction = begin(machine.launch(host, other))
+        assert transaction.get("secret") is None
+    assert begin(machine.launch(host, owned_by(b"a"))).get("secret") == b'"of a"'
