@@ -114,14 +114,17 @@ def test_a_report_is_appraised_by_following_each_error(newcomer: Newcomer, hello
     ann.does(*without)
 
 
-def test_an_enclave_is_called_by_the_number_and_entry_point_that_the_errors_name(
+def test_an_enclave_is_called_by_the_name_number_and_entry_point_that_the_errors_name(
     newcomer: Newcomer, hello: Path
 ) -> None:
     ann, given = newcomer, ("--input", hello / "input.json", "--policy", hello / "policy.toml")
-    told = ann.casemate("stop", "hello")
-    assert told.code == ExitCode.USAGE
+    told = ann.casemate("stop", "hullo")
+    assert told.code == ExitCode.CALL_FAILED
+    assert "`casemate ps`" in told.err
+    named = re.search(r"no function 'hullo' here, there are: (\w+)", told.err)
+    assert named
+    ann.does("call", named[1], "rate", *given)
     shown = {entry["name"]: entry["enclave"] for entry in json.loads(ann.does("ps", "--json").out)["enclaves"]}
-    assert "`casemate ps`" in " ".join(told.err.replace("│", " ").split())
     told = ann.casemate("call", shown["hello"], "main", *given)
     assert told.code == ExitCode.CALL_FAILED
     found = re.search(r"the manifest declares (\w+)", told.err)
