@@ -155,10 +155,15 @@ async def _play(enclave: FakeEnclave, *, is_ill: bool) -> None:
 
 
 @asynccontextmanager
-async def host_of(folder: Path) -> AsyncIterator[tuple[Orchestrator, FakeChip]]:
-    """An orchestrator with the catalogue in ``folder``, and a chip that has just been switched on."""
+async def host_of(folder: Path, *, starts: bool = True) -> AsyncIterator[tuple[Orchestrator, FakeChip]]:
+    """An orchestrator with the catalogue in ``folder``, and a chip that has just been switched on.
+
+    Without ``starts`` no enclave starts before the chip's event is set, those that the host launches again included.
+    """
     ours, theirs = socket.socketpair()
     fake = FakeChip(AsyncChannel(theirs))
+    if not starts:
+        fake.starts.clear()
     link = Caller(AsyncChannel(ours))
     keeper = StateKeeper(folder / "records.db")
     catalogue = Catalogue(folder / "catalogue.db")
