@@ -112,6 +112,7 @@ def test_an_enclaves_life(gateway: Front) -> None:
                 "ra_tls_port": None,
                 "tee": "sgx",
                 "launch_digest": None,
+                "owner": None,
             }
             assert (await client.get("/v1/enclaves/1")).json() == shown
             assert (await client.get("/v1/enclaves")).json() == {"enclaves": [shown]}
