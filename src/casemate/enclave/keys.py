@@ -6,10 +6,11 @@ Both pairs are made when the process starts and are never stored: nothing sealed
 """
 
 import hmac
+import os
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from casemate.wire.protocol.call import SECRET_SIZE, SESSION_KEYS_SIZE, CallBinding, Receipt, SessionBinding
 from casemate.wire.protocol.caller_key import has_small_order
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.peers import PeerSession
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 """``wire.protocol.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
@@ -40,15 +42,23 @@ class EnclaveKeys:
 
     def open_session(self, encapsulation: bytes, about: SessionBinding) -> "SessionKeys":
         """The keys of a session whose secret a client sealed to this enclave; refuses all else as ``cannot-open``."""
+        secret = self._secret(encapsulation, about.encapsulation_info(self.hpke_key))
+        return SessionKeys(secret, about.keys_info(self.hpke_key))
+
+    def open_peer_session(self, encapsulation: bytes, about: PeerSession) -> "SessionKeys":
+        """The keys of a session whose secret another enclave sealed to this one; refuses as :meth:`open_session`."""
+        return SessionKeys(self._secret(encapsulation, about.encapsulation_info()), about.keys_info())
+
+    def _secret(self, encapsulation: bytes, info: bytes) -> bytes:
         try:
-            secret = SUITE.decrypt(encapsulation, self._hpke, info=about.encapsulation_info(self.hpke_key))
+            secret = SUITE.decrypt(encapsulation, self._hpke, info=info)
         except InvalidTag:
             raise refuse(
                 Code.CANNOT_OPEN, "the session's secret was not sealed for this enclave, quote and session"
             ) from None
         if len(secret) != SECRET_SIZE:
             raise refuse(Code.CANNOT_OPEN, f"a session's secret has {SECRET_SIZE} bytes")
-        return SessionKeys(secret, about.keys_info(self.hpke_key))
+        return secret
 
     def sign(self, receipt: Receipt) -> bytes:
         """The enclave's signature over a receipt."""
@@ -81,6 +91,44 @@ class SessionKeys:
     def seal(self, text: bytes, binding: CallBinding, sealed_request: bytes) -> bytes:
         """Seals the one response to a request that has opened."""
         return self._responses.encrypt(binding.nonce, text, binding.response_aad(sealed_request))
+
+
+class PeerKeys:
+    """The ciphers of a session that this enclave has begun with another: the other way round than those above.
+
+    They take a call's sequence number for the nonce, so each number is for one text.
+
+    Args:
+        called_key: the other's HPKE key, which nothing vouches for yet.
+        about: the session, whose number and nonces the secret is bound to.
+
+    Raises:
+        FaultError: ``peer-refused``: the key is a point of low order (RFC 9180, section 7.1.4).
+    """
+
+    __slots__ = ("_requests", "_responses", "encapsulation")
+
+    def __init__(self, called_key: bytes, about: PeerSession) -> None:
+        secret = os.urandom(SECRET_SIZE)
+        try:
+            public = X25519PublicKey.from_public_bytes(called_key)
+            self.encapsulation = SUITE.encrypt(secret, public, info=about.encapsulation_info())
+        except ValueError:
+            raise refuse(Code.PEER_REFUSED, "the other enclave's HPKE key is a point that keeps no secret") from None
+        keys = HKDF(SHA256(), SESSION_KEYS_SIZE, salt=None, info=about.keys_info()).derive(secret)
+        half = SESSION_KEYS_SIZE // 2
+        self._requests, self._responses = AESGCM(keys[:half]), AESGCM(keys[half:])
+
+    def seal(self, text: bytes, binding: CallBinding) -> bytes:
+        """The sealed request; for one text under each sequence number."""
+        return self._requests.encrypt(binding.nonce, text, binding.request_aad())
+
+    def open(self, sealed: bytes, binding: CallBinding, sealed_request: bytes) -> bytes:
+        """The text that the other enclave has sealed for this very request; refuses all else as ``peer-refused``."""
+        try:
+            return self._responses.decrypt(binding.nonce, sealed, binding.response_aad(sealed_request))
+        except InvalidTag:
+            raise refuse(Code.PEER_REFUSED, "the answer is none of the other enclave's to this request") from None
 
 
 class Sha256:

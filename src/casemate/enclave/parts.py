@@ -11,8 +11,17 @@ The verifier is wanted by manifests under which evidence of another chip counts.
 
 from importlib import import_module
 
+from casemate.wire.encodings.message import prepare
+from casemate.wire.messages import peers
 from casemate.wire.messages.leaf import OptionalPart
 from casemate.wire.protocol.manifest import Manifest
+from casemate.wire.protocol.peers import PeerRequest
+
+_CALLER_SPEAKS = (
+    *(peers.PeerOpen, peers.PeerOpened, peers.PeerProve, peers.PeerProved),
+    *(peers.PeerCall, peers.PeerReturned, peers.PeerRefused, PeerRequest),
+)
+"""Messages of an enclave that calls others: see :mod:`casemate.enclave.rehearsal`."""
 
 _loaded: set[OptionalPart] = set()
 
@@ -27,6 +36,9 @@ def load(part: OptionalPart) -> None:
 
             import_module("casemate.enclave.tls.desk")  # enclaves import it after the fork, when it must be there
             rehearse_tls()
+        case OptionalPart.CALL:
+            import_module("casemate.enclave.capabilities.call")
+            prepare(*_CALLER_SPEAKS)
         case OptionalPart.RUN:
             import_module("casemate.enclave.capabilities.run")
         case OptionalPart.VERIFIER:
@@ -42,6 +54,7 @@ def missing_part(manifest: Manifest) -> OptionalPart | None:
     needed = {
         OptionalPart.TLS: manifest.ra_tls,
         OptionalPart.VERIFIER: any(demands.evidence is not None for demands in demanded),
+        OptionalPart.CALL: bool(manifest.uses),
         OptionalPart.RUN: manifest.run is not None,
     }
     return next((part for part, is_needed in needed.items() if is_needed and part not in _loaded), None)

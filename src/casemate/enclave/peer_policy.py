@@ -5,6 +5,7 @@ enclave: no chain, no collateral, no clock. The rules are the verifier's, by the
 refusal is called the same wherever it is found; a test holds the two against each other.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,6 +63,24 @@ class PeerIdentity:
     debug: bool
     deployment: bytes
     """32 bytes; zeros where it has no owner."""
+
+    @property
+    def key(self) -> str:
+        """What stands for it where other callers have a public key.
+
+        The same for all versions of a signer's product in one deployment, and for nobody else.
+        """
+        who = (str(self.tee), self.mr_signer.hex(), str(self.product_id), str(self.debug), self.deployment.hex())
+        return f"enclave:{hashlib.sha256(' '.join(who).encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPeer:
+    """Another enclave that has proved itself, as one of this enclave's callers."""
+
+    identity: PeerIdentity
+    name: str | None
+    """Its name under ``[callers]``; None for one that none of them admits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from casemate.enclave.chip.local_reports import rehearse_local_reports
 from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, is_same_hash, sha256
 from casemate.enclave.store.rehearsal import rehearse_store
 from casemate.images.layout import lay_out, read_pages
@@ -20,7 +21,7 @@ from casemate.images.schemas.schemas import inbound_schema, outbound_schema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages import entry, leaf, spawner, tls
+from casemate.wire.messages import entry, leaf, peers, spawner, tls
 from casemate.wire.protocol.call import (
     SECRET_SIZE,
     SESSION_KEYS_SIZE,
@@ -39,6 +40,7 @@ from casemate.wire.protocol.call import (
 from casemate.wire.protocol.faults import Fault, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.peers import PeerBinding, PeerRequest, PeerSession
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.runtime_lock import RuntimeLock
 
@@ -72,7 +74,8 @@ _SPOKEN = (
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.GuestRefused, spawner.Watch, spawner.Unwatch),
-    spawner.Interrupt,
+    *(spawner.Interrupt, peers.PeerGreeted, peers.PeerWelcome, peers.PeerIntroduced, peers.PeerProof),
+    *(PeerBinding, PeerRequest, PeerSession),
 )
 """All messages that an enclave sends and receives: their codecs are made at first use, too."""
 
@@ -90,9 +93,9 @@ def rehearse() -> None:
     read_pages(lay_out(_FILES, (), engine="javascript").linear_contents())
     _rehearse_ciphers()
     _rehearse_schemas()
-    wrong = rehearse_store()
-    if wrong is not None:
-        raise RehearsalError(wrong)
+    for wrong in (rehearse_store(), rehearse_local_reports()):
+        if wrong is not None:
+            raise RehearsalError(wrong)
 
 
 def _rehearse_ciphers() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "ABSENT",
     "Absent",
     "AsyncChunks",
+    "CallError",
     "Caller",
     "Chunks",
     "CodeError",
@@ -73,6 +74,25 @@ class EnclaveError(Exception):
         self.code = code
         """``ocall-refused``, ``state-limit``, ``state-refused``, ``state-conflict``, ``state-rolled-back``,
         ``unavailable``; ``guest-error`` for a mistake of the function's own, such as a permission that it lacks."""
+
+
+class CallError(EnclaveError):
+    """Another enclave, called by :meth:`Context.call`, has refused or failed.
+
+    Args:
+        code: the name of an error that its manifest declares; or ``guest-error``, ``caller-refused``,
+            ``arguments-refused``, ``time-limit``, ``call-cycle``, ``call-depth`` and what else ends a call.
+        message: its words.
+        service: NAME of ``[uses.NAME]``.
+        operation: the entry point there.
+        details: what goes with a declared error; None where nothing does.
+    """
+
+    def __init__(self, code: str, message: str, service: str, operation: str, details: Any = None) -> None:
+        super().__init__(code, message)
+        self.service = service
+        self.operation = operation
+        self.details = details
 
 
 class RunMetrics(TypedDict):
@@ -145,7 +165,19 @@ class Caller(Protocol):
 
     @property
     def key(self) -> str:
-        """``ed25519:`` and the base64 of the public key."""
+        """``ed25519:`` and the base64 of the public key.
+
+        Of another enclave ``enclave:`` and 64 hexadecimal digits, the same for all versions of its signer's product in
+        one deployment.
+        """
+
+    @property
+    def enclave(self) -> Mapping[str, Any] | None:
+        """Of another enclave what its evidence proves; None for a caller who signs.
+
+        ``tee``, ``measurement``, ``mr_signer``, ``product_id``, ``security_version``, ``debug``, ``deployment``; hashes
+        in hexadecimal.
+        """
 
 
 class State(Protocol):
@@ -211,6 +243,23 @@ class Context(Protocol):
 
         Raises:
             EnclaveError: ``state-refused``: it is no such text.
+        """
+
+    def call(self, service: str, operation: str, argument: Json = None) -> Any:
+        """Calls another enclave, which this one has appraised; needs ``[uses.NAME]`` in the manifest.
+
+        Args:
+            service: NAME of the table.
+            operation: one of its ``operations``.
+            argument: for it, as its schema says.
+
+        Returns:
+            Its result.
+
+        Raises:
+            CallError: it has refused the call, or failed.
+            EnclaveError: ``peer-refused``: it is not what the manifest demands; ``call-depth``; ``time-limit``;
+                ``unavailable``: its host does not reach it; ``busy``; ``guest-error``: the manifest does not allow it.
         """
 
     def run(

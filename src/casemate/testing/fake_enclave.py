@@ -22,7 +22,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple, cast
 
 from casemate.enclave.capabilities.brought_code import sha256_of
-from casemate.enclave.capabilities.registry import NO_RUN
+from casemate.enclave.capabilities.registry import NO_RUN, NO_USES
 from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
@@ -35,6 +35,7 @@ from casemate.engines.python.bootstrap.limits import STEP_TIME
 from casemate.engines.python.bootstrap.program import Grants, Limits
 from casemate.engines.python.bootstrap.streams import opened
 from casemate.engines.questions import parse_question
+from casemate.engines.questions.calls import CallOther
 from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import MAX_SEALED_TEXT, Seal, Unseal
 from casemate.engines.questions.state import MAX_LISTED, StateQuestion
@@ -80,6 +81,8 @@ class FakeEnclave:
         output_kib: that of the manifest's ``[limits]``.
         runs: stands for code that callers bring: a function of engine, code, entry, argument and limits, which returns
             its result or raises :class:`CodeError`; None where the manifest has no ``[run]``.
+        others: stand for other enclaves, by NAME of ``[uses.NAME]``: functions of an operation and its argument, which
+            return its result or raise :class:`CallError`; None where the manifest has no such table.
     """
 
     def __init__(
@@ -91,7 +94,9 @@ class FakeEnclave:
         max_kib: int | None = MAX_KIB,
         output_kib: int = 16 * 1024,
         runs: Callable[[str, Any, str, Any, dict[str, int]], object] | None = None,
+        others: Mapping[str, Callable[[str, Any], object]] | None = None,
     ) -> None:
+        self._others = others
         self._runs = runs
         self._ocalls = dict(ocalls or {})
         self._grants = Grants(frozenset(map(str, permissions)), frozenset(errors))
@@ -187,6 +192,8 @@ class FakeEnclave:
                 return self._unseal(question)
             if isinstance(question, Run):
                 return self._run(question)
+            if isinstance(question, CallOther):
+                return self._call_other(question)
             return current.answer(question, self._store)
         except FaultError as error:
             raise EnclaveError(error.fault.code.value, error.fault.reason) from None
@@ -214,6 +221,14 @@ class FakeEnclave:
         if question.text not in self._sealed:
             raise refuse(Code.STATE_REFUSED, "no text that this enclave has sealed")
         return decode(self._sealed[question.text])
+
+    def _call_other(self, question: CallOther) -> Any:
+        if self._others is None:
+            raise refuse(Code.GUEST_ERROR, NO_USES)
+        other = self._others.get(question.service)
+        if other is None:
+            raise refuse(Code.GUEST_ERROR, f"context.call: casemate.toml has no [uses.{question.service}]")
+        return {"result": _copied(other(question.operation, decode(question.arguments)))}
 
     def _run(self, question: Run) -> Any:
         if self._runs is None:

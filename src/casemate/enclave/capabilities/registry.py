@@ -7,12 +7,13 @@ from casemate.enclave.boot import Program
 from casemate.enclave.capabilities.seals import SealCapability
 from casemate.enclave.capabilities.state import StateCapability
 from casemate.enclave.chip.sealing_keys import SealingKeys
-from casemate.enclave.entry.peers import Peers
+from casemate.enclave.entry.peers import OwnProof, Peers
 from casemate.enclave.guest.call_services import CallServices, Capability, Ocalls, Services
 from casemate.enclave.guest.monitor import Monitor
 from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import Sealer
 from casemate.enclave.store.store import Store
+from casemate.engines.questions.calls import CallOther
 from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import SealQuestion
 from casemate.engines.questions.state import StateQuestion
@@ -20,11 +21,13 @@ from casemate.wire.protocol.capabilities.run import RunRules
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.manifest import Permission
 
+NO_USES = "context.call needs a table [uses.NAME]: add one with whom it names and its operations to casemate.toml"
+"""What a guest hears that calls another enclave without any table."""
 NO_RUN = "context.run needs the table [run]: add it with engines and limits to casemate.toml"
 """What a guest hears that has code run without the table."""
 
 
-def services_of(program: Program, peers: Peers, ocalls: Ocalls) -> Services:
+def services_of(program: Program, peers: Peers, own: OwnProof, ocalls: Ocalls) -> Services:
     """The services of an enclave that runs this program. Chip and host are asked nothing yet."""
     manifest, leaf, host = program.image.manifest, peers.leaf, peers.host
     keys = SealingKeys(leaf, program.identity, program.tcb)
@@ -33,9 +36,16 @@ def services_of(program: Program, peers: Peers, ocalls: Ocalls) -> Services:
     capabilities: dict[type, Capability] = {
         **_for(StateQuestion, StateCapability()),
         **_for(SealQuestion, SealCapability(sealer)),
+        CallOther: _call(program, peers, own) if manifest.uses else _NotGranted(NO_USES),
         Run: _NotGranted(NO_RUN) if manifest.run is None else _run(manifest.run, peers),
     }
     return Services(ocalls, Monitor(manifest.monitor, host.tell), store, capabilities)
+
+
+def _call(program: Program, peers: Peers, own: OwnProof) -> Capability:
+    from casemate.enclave.capabilities.call import CallCapability  # loaded before this process was forked
+
+    return CallCapability(program, peers, own)
 
 
 def _run(rules: RunRules, peers: Peers) -> Capability:

@@ -54,15 +54,7 @@ class LocalReports:
         Raises:
             LocalReportError: ``report.tee``: this is a guest of SEV-SNP.
         """
-        own = (await self._own()).body
-        return TargetInfo(
-            measurement=own.mr_enclave,
-            attributes=own.attributes,
-            cet_attributes=own.cet_attributes,
-            config_svn=own.config_svn,
-            misc_select=own.misc_select,
-            config_id=own.config_id,
-        ).encode()
+        return TargetInfo.of((await self._own()).body).encode()
 
     async def check(self, data: bytes) -> CheckedReport:
         """The body of a REPORT (432 bytes, hostile) that an enclave of this chip has made for this one.

@@ -2,6 +2,7 @@
 
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import check_signature, sha256
+from casemate.enclave.peer_policy import KnownPeer
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import caller_transcript
 from casemate.wire.protocol.caller_key import caller_key_text
@@ -53,4 +54,33 @@ def admit(entry: EntryPoint, manifest: Manifest, public_key: bytes | None) -> Js
     return {
         "name": None if caller is None else caller.name,
         "key": caller_key_text(public_key),
+    }
+
+
+def admit_peer(entry: EntryPoint, peer: KnownPeer) -> Json:
+    """``context.caller`` for the guest: the enclave that calls, with its name if the manifest has one.
+
+    Args:
+        entry: what is called.
+        peer: proved to be the caller.
+
+    Raises:
+        FaultError: this enclave may not call this entry point.
+    """
+    who = peer.identity
+    if not entry.admits_enclave(peer.name):
+        named = f"the enclave {peer.name}" if peer.name else f"an enclave of signer {who.mr_signer.hex()}"
+        raise refuse(Code.CALLER_REFUSED, f"entry point {entry.name!r} does not admit {named}")
+    return {
+        "name": peer.name,
+        "key": who.key,
+        "enclave": {
+            "tee": str(who.tee),
+            "measurement": who.measurement.hex(),
+            "mr_signer": who.mr_signer.hex(),
+            "product_id": who.product_id,
+            "security_version": who.security_version,
+            "debug": who.debug,
+            "deployment": who.deployment.hex(),
+        },
     }

@@ -39,6 +39,7 @@ from casemate.wire.protocol.call import (
 )
 from casemate.wire.protocol.faults import Code, fault, refuse
 from casemate.wire.protocol.padding import pad, unpad
+from casemate.wire.protocol.peers import Course, PeerRequest
 
 
 class OpenedRequest:
@@ -46,7 +47,7 @@ class OpenedRequest:
 
     __slots__ = ("_is_answered", "_tag", "binding", "request", "session")
 
-    def __init__(self, envelope: Envelope, session: Session, request: CallRequest) -> None:
+    def __init__(self, envelope: Envelope, session: Session, request: CallRequest | PeerRequest) -> None:
         self.binding: CallBinding = envelope.binding
         self.session = session
         """Who calls, where nobody signed: the same object in all calls of one session."""
@@ -71,7 +72,12 @@ class OpenedRequest:
     @property
     def proof(self) -> CallerProof | None:
         """The caller's proof of its key, unchecked; None if it gives none."""
-        return self.request.caller
+        return self.request.caller if isinstance(self.request, CallRequest) else None
+
+    @property
+    def course(self) -> Course | None:
+        """Where a call of another enclave stands among those that led to it; None for a client's call."""
+        return self.request.course if isinstance(self.request, PeerRequest) else None
 
     def seal(self, response: CallResult | CallRefused | StepTaken | StreamEnded | CallFailed) -> bytes:
         """The one sealed response to this request.
@@ -104,11 +110,12 @@ def open_request(envelope: Envelope, keys: EnclaveKeys, sessions: Sessions) -> O
             Code.SESSION_UNKNOWN, f"session {binding.session} has no secret yet, which its first requests carry"
         )
     else:
-        session = Session(envelope, envelope.encapsulation, keys)  # 3
+        session = Session.begun_by(envelope, envelope.encapsulation, keys)  # 3
     padded = session.keys.open(envelope.sealed, binding)  # 4
     sessions.burn(session, binding.sequence)  # 5
     try:
-        request = parse_message(unpad(padded), CallRequest)  # 6
+        kind: type[CallRequest | PeerRequest] = CallRequest if session.peer is None else PeerRequest
+        request = parse_message(unpad(padded), kind)  # 6
     except WireError:  # whose words would tell the host what the client sealed
         raise refuse(Code.MALFORMED, "what the envelope holds is no request") from None
     return OpenedRequest(envelope, session, request)

@@ -10,11 +10,13 @@ from casemate.enclave.entry.caller_identity import proved_key
 from casemate.enclave.entry.calls import Calls
 from casemate.enclave.entry.channel import OpenedRequest, open_request
 from casemate.enclave.entry.open_streams import StreamOwner
-from casemate.enclave.entry.peers import Peers
+from casemate.enclave.entry.peer_entries import PeerEntries
+from casemate.enclave.entry.peers import OwnProof, Peers
 from casemate.enclave.entry.receipts import ReceiptBook
 from casemate.enclave.entry.sessions import Sessions
 from casemate.enclave.entry.usage import OF_TLS, UsageBook
 from casemate.enclave.keys import EnclaveKeys
+from casemate.enclave.peer_policy import KnownPeer
 from casemate.link.errors import PeerGoneError, TimedOutError
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
@@ -30,6 +32,7 @@ from casemate.wire.messages.entry import (
     PlainLeft,
     Ready,
 )
+from casemate.wire.messages.peers import PeerGreeted, PeerIntroduced, PeerProof, PeerWelcome
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.call import (
     MAX_SEALED,
@@ -47,10 +50,10 @@ from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 TlsEntry = TlsPrepare | TlsInstall | TlsBytes
 TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
-Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | Fault
+Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | PeerWelcome | PeerProof | Fault
 Response = CallResult | CallRefused | StepTaken | StreamEnded
 
-_ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes)
+_ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes, PeerGreeted, PeerIntroduced)
 
 MAX_ENTRIES = MAX_CALLS + MAX_OTHERS
 """Most entries under way; a host that enters more often has not read what :mod:`casemate.wire.messages.entry` says."""
@@ -75,7 +78,9 @@ class Service:
         self._keys = EnclaveKeys()
         self._sessions = Sessions()
         self._receipts = ReceiptBook(self._keys, program.identity.measurement, program.image.manifest)
-        self._calls = Calls(program, peers)
+        own = OwnProof(self._keys, layers)
+        self._calls = Calls(program, peers, own)
+        self._peer_entries = PeerEntries(program, peers.leaf, own, self._sessions)
         self._usage = UsageBook(peers.loop, peers.host)
         self._concurrent = program.image.manifest.limits.concurrent
         self._under_way = 0
@@ -130,6 +135,8 @@ class Service:
                     answer = await self._calls.plain_call(name, arguments)
                 self._usage.add(name, answer.metrics)
                 return _plain_reply(answer.said)
+            case PeerGreeted() | PeerIntroduced():
+                return await self._peer_entries.answer(entry)
             case TlsPrepare() | TlsInstall() | TlsBytes():
                 return await self._tls(entry)
         return _DEFECT
@@ -173,8 +180,10 @@ class Service:
         return Left(opened.seal(response))
 
     async def _call(self, opened: OpenedRequest) -> Response:
+        entry, step, peer = opened.binding.entry, opened.step, opened.session.peer
+        if peer is not None:
+            return await self._call_of_peer(opened, peer)
         public_key = proved_key(opened, self._keys.hpke_key)
-        entry, step = opened.binding.entry, opened.step
         owner = StreamOwner(opened.session, public_key, entry)
         if step is None:
             answer = await self._calls.call(entry, opened.arguments, public_key, owner.party)
@@ -186,6 +195,14 @@ class Service:
         self._usage.add(entry, done.answer.metrics)
         issued = self._receipts.issue(opened, done.answer)
         return issued if isinstance(issued, CallRefused) else StreamEnded(done.data, issued)
+
+    async def _call_of_peer(self, opened: OpenedRequest, peer: KnownPeer) -> Response:
+        entry, course = opened.binding.entry, opened.course
+        if opened.step is not None or course is None:
+            raise refuse(Code.ARGUMENTS_REFUSED, "enclaves call each other in one piece, without streams")
+        answer = await self._calls.call_of_peer(entry, opened.arguments, peer, course)
+        self._usage.add(entry, answer.metrics)
+        return self._receipts.issue(opened, answer)
 
 
 def _plain_reply(said: bytes | Refusal) -> PlainLeft:

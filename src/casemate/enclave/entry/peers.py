@@ -7,6 +7,8 @@ from casemate.enclave.guest.guest_maker import GuestMaker
 from casemate.enclave.guest.guests import Guests
 from casemate.enclave.io.host_link import HostLink
 from casemate.enclave.io.loop import Loop
+from casemate.enclave.keys import EnclaveKeys
+from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +20,11 @@ class Peers:
     host: HostLink
     guests: Guests
     maker: GuestMaker
+
+
+@dataclass(frozen=True, slots=True)
+class OwnProof:
+    """What this enclave vouches for by its REPORTs."""
+
+    keys: EnclaveKeys
+    layers: SandboxLayers

@@ -6,7 +6,8 @@ In bounded memory, and without ever forgetting into acceptance.
 from collections import OrderedDict
 
 from casemate.enclave.keys import EnclaveKeys, SessionKeys, is_same_hash, sha256
-from casemate.wire.protocol.call import CallBinding, Envelope
+from casemate.enclave.peer_policy import KnownPeer
+from casemate.wire.protocol.call import CallBinding, Envelope, SessionBinding
 from casemate.wire.protocol.faults import Code, refuse
 
 MAX_FRESH = 1024
@@ -22,21 +23,29 @@ class Session:
     Numbers would not do for that: a host gives them out.
     """
 
-    __slots__ = ("_quote_hash", "encapsulation_hash", "keys", "last", "number")
+    __slots__ = ("_quote_hash", "encapsulation_hash", "keys", "last", "number", "peer")
 
-    def __init__(self, envelope: Envelope, encapsulation: bytes, keys: EnclaveKeys) -> None:
-        """The session of a request that carries its secret.
+    def __init__(
+        self, about: SessionBinding, encapsulation: bytes, keys: SessionKeys, peer: KnownPeer | None = None
+    ) -> None:
+        self.number = about.session
+        self._quote_hash = about.quote_hash
+        self.encapsulation_hash = sha256(encapsulation)
+        self.keys = keys
+        self.last = 0
+        """The highest sequence number that is used up."""
+        self.peer = peer
+        """The enclave that it was proved to belong to; None for a client's."""
+
+    @classmethod
+    def begun_by(cls, envelope: Envelope, encapsulation: bytes, keys: EnclaveKeys) -> "Session":
+        """The session of a client's request that carries its secret.
 
         Raises:
             FaultError: the secret was not sealed for this enclave and this session (``cannot-open``).
         """
         about = envelope.binding.of_session
-        self.number = about.session
-        self._quote_hash = about.quote_hash
-        self.encapsulation_hash = sha256(encapsulation)
-        self.keys: SessionKeys = keys.open_session(encapsulation, about)
-        self.last = 0
-        """The highest sequence number that is used up."""
+        return cls(about, encapsulation, keys.open_session(encapsulation, about))
 
     def __repr__(self) -> str:
         """Shows the numbers only."""
@@ -96,6 +105,10 @@ class Sessions:
         For requests that :meth:`find` let pass and that have opened, before they do anything.
         """
         session.last = sequence
+        self.hold(session)
+
+    def hold(self, session: Session) -> None:
+        """Keeps a session that has its secret, as the one that was used last."""
         self._fresh.pop(session.number, None)
         self._used[session.number] = session
         self._used.move_to_end(session.number)

@@ -9,7 +9,7 @@ from casemate.enclave.entry.interface_checks import check_arguments, check_said,
 from casemate.enclave.entry.open_streams import OpenStream, StreamOwner, Streams
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.turns import Turns
-from casemate.enclave.guest.call_services import CallServices, Services
+from casemate.enclave.guest.call_services import CallServices, Services, course_of_client
 from casemate.enclave.guest.guest import new_number
 from casemate.engines.frames import Ended, FrameKind, Paused, Refused
 from casemate.images.layout import ImageContents
@@ -132,7 +132,9 @@ class StreamCalls:
             if given_up is not None:
                 self._give_up(given_up)
             keep_memory_of_pieces()
-            stream = OpenStream(owner, entry, arguments, place, new_number(), CallServices(self._services, caller))
+            stream = OpenStream(
+                owner, entry, arguments, place, new_number(), CallServices(self._services, caller, course_of_client())
+            )
             number = self._streams.add(stream)
             place.streams += 1
         except BaseException:

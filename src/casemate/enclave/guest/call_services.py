@@ -1,7 +1,10 @@
 """What one call may ask for while its guest works on it: OCALLs, and what its image's capabilities answer."""
 
+import math
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from casemate.enclave.guest.guest import Guest
@@ -12,6 +15,7 @@ from casemate.engines.frames import Asked, Wanted
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import Refusal, StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
+from casemate.wire.protocol.peers import TRACE_SIZE
 
 if TYPE_CHECKING:
     from casemate.enclave.store.transaction import Transaction
@@ -46,6 +50,23 @@ class Capability(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where a call stands among those that one client's call has led to."""
+
+    trace: bytes
+    """16 bytes, the same in all of them."""
+    depth: int
+    """0 in a client's call."""
+    until: float
+    """When its caller gives it up, on the monotonic clock; infinite for a client's."""
+
+
+def course_of_client() -> Course:
+    """That of a call that no other has led to."""
+    return Course(os.urandom(TRACE_SIZE), 0, math.inf)
+
+
 class Services:
     """What all calls of one enclave share.
 
@@ -73,13 +94,17 @@ class CallServices:
     Args:
         services: the enclave's.
         caller: ``context.caller``, as the guest sees it.
+        course: where it stands among the calls that led to it.
     """
 
-    def __init__(self, services: Services, caller: Json) -> None:
+    def __init__(self, services: Services, caller: Json, course: Course) -> None:
         self._services = services
         self._transaction: Transaction | None = None
         self._doom: Fault | None = None
         self.caller = caller
+        self.course = course
+        self.calls = 0
+        """Calls of other enclaves that it has made."""
         self.meter = Meter(services.monitor)
         """What the call uses."""
         self.runs = 0

@@ -1,7 +1,8 @@
 """The host's link: entries come in under numbers, replies go out under the same numbers, in any order.
 
-In between, the enclave asks the host questions: OCALLs, and records of the sealed state. Each has a number of its own,
-which its answer repeats; ``wire.messages.entry`` has the rules for both ends. What the host sends besides is dropped.
+In between, the enclave asks the host questions: OCALLs, records of the sealed state, what other enclaves say. Each has
+a number of its own, which its answer repeats; ``wire.messages.entry`` and ``wire.messages.peers`` have the rules for
+both ends. What the host sends besides is dropped.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from casemate.link.numbered_frames import NEWS, numbered, numbered_reply, split
 from casemate.wire.encodings.message import parse_message
 from casemate.wire.errors import WireError
 from casemate.wire.messages.entry import OcallAnswer, OcallRefused
+from casemate.wire.messages.peers import PEER_ANSWERS
 from casemate.wire.messages.state import STATE_ANSWERS
 from casemate.wire.protocol.faults import Code, fault
 
@@ -79,7 +81,7 @@ class HostLink:
 
     def _answered(self, message: bytes | memoryview) -> None:
         try:
-            said: object = parse_message(message, OcallAnswer, OcallRefused, *STATE_ANSWERS)
+            said: object = parse_message(message, OcallAnswer, OcallRefused, *STATE_ANSWERS, *PEER_ANSWERS)
         except WireError:
             return
         waiting, wanted = self._asked.get(getattr(said, "number", 0), (None, ()))

@@ -7,17 +7,22 @@ all the same has got past the bootstrap, and is ended.
 
 from collections.abc import Mapping
 
-from casemate.engines.questions import runs, seals, state
+from casemate.engines.questions import calls, runs, seals, state
 from casemate.engines.questions.reading import Head, Parser
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.state_changes import MAX_VALUE
 
 MAX_QUESTION = 2 * MAX_VALUE
-"""Longest bytes beside a head: the two values of a comparison, a sealed text, or code to be run with its argument."""
+"""Longest bytes beside a head: the two values of a comparison, a sealed text, arguments, or code to be run."""
 
-InsideQuestion = state.StateQuestion | seals.SealQuestion | runs.Run
+InsideQuestion = state.StateQuestion | seals.SealQuestion | calls.CallOther | runs.Run
 
-_PARSERS: Mapping[str, Parser[InsideQuestion]] = {**state.PARSERS, **seals.PARSERS, **runs.PARSERS}
+_PARSERS: Mapping[str, Parser[InsideQuestion]] = {
+    **state.PARSERS,
+    **seals.PARSERS,
+    **calls.PARSERS,
+    **runs.PARSERS,
+}
 
 
 def parse_question(head: Head, text: bytes) -> InsideQuestion:

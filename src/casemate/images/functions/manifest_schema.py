@@ -235,17 +235,18 @@ def _uses() -> Json:
         "uniqueItems": True,
         "description": "Its entry points that this function may call.",
     }
+    repeatable = operations | {"description": "Those of them that may be carried out twice.", "default": []}
     return {
         "type": "object",
         "description": "Other enclaves that the function calls, and what it demands of each.",
         "propertyNames": {"pattern": f"^(?:{NAME_PATTERN})$", "maxLength": MAX_FUNCTION_NAME},
-        "additionalProperties": _demands({"operations": operations}),
+        "additionalProperties": _demands({"operations": operations}, {"repeatable": repeatable}),
         "maxProperties": uses.MAX_USES,
     }
 
 
-def _demands(more: Json | None = None) -> Json:
-    """What one enclave demands of another, beside keys of the table's own, which must be there."""
+def _demands(more: Json | None = None, optional: Json | None = None) -> Json:
+    """What one enclave demands of another, beside keys of the table's own, of which ``more`` must be there."""
     digits = "[0-9a-f]{64}"
     layers = {
         "type": "array",
@@ -295,6 +296,7 @@ def _demands(more: Json | None = None) -> Json:
             **_table(evidence, evidence),
         },
         **(more or {}),
+        **(optional or {}),
     }
     of_signer = ("mrsigner", "product_id", "min_security_version")
     return {

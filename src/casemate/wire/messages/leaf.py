@@ -138,6 +138,7 @@ class OptionalPart(StrEnum):
     TLS = "RA-TLS"
     VERIFIER = "verifier"
     RUN = "run"
+    CALL = "call"
 
 
 @message(0x3A)

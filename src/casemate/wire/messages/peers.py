@@ -181,3 +181,5 @@ class PeerRefused:
 PeerQuestion = PeerOpen | PeerProve | PeerCall
 PeerAnswer = PeerOpened | PeerProved | PeerReturned
 PEER_QUESTIONS = (PeerOpen, PeerProve, PeerCall)
+PEER_ANSWERS = (PeerOpened, PeerProved, PeerReturned, PeerRefused)
+"""What a host answers to these questions."""

@@ -33,6 +33,9 @@ class Code(StrEnum):
     TIME_LIMIT = "time-limit"
     MEMORY_LIMIT = "memory-limit"
     OUTPUT_LIMIT = "output-limit"
+    PEER_REFUSED = "peer-refused"  # another enclave is not what the manifest demands, or its answer is none of its own
+    CALL_CYCLE = "call-cycle"  # the call has led back to an enclave that it has come through
+    CALL_DEPTH = "call-depth"  # too many enclaves call each other in a row, or too many calls come of one
     OCALL_REFUSED = "ocall-refused"  # not declared, or the host's answer broke its schema
     REPORT_REFUSED = "report-refused"  # EREPORT, EGETKEY or the quoting enclave refused
     INTERNAL = "internal"  # a defect of ours: the log of that room has the trace

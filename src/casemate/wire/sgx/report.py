@@ -111,6 +111,18 @@ class TargetInfo:
     config_id: bytes
 
     @classmethod
+    def of(cls, body: "ReportBody") -> Self:
+        """The enclave that has made a REPORT, as the target of another."""
+        return cls(
+            measurement=body.mr_enclave,
+            attributes=body.attributes,
+            cet_attributes=body.cet_attributes,
+            config_svn=body.config_svn,
+            misc_select=body.misc_select,
+            config_id=body.config_id,
+        )
+
+    @classmethod
     def parse(cls, data: bytes) -> Self:
         return cls(**cls.LAYOUT.parse(data))
 

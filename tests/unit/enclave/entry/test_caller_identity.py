@@ -21,7 +21,7 @@ BINDING = CallBinding(b"q" * 32, 1, 1, "private")
 CONTENT = CallContent(b"i" * 32, b"o" * 32, b"{}")
 KEYS = EnclaveKeys()
 ENVELOPE = Sealer(KEYS.hpke_key, BINDING.of_session).envelope(BINDING, b"")
-SESSION = Session(ENVELOPE, ENVELOPE.encapsulation or b"", KEYS)
+SESSION = Session.begun_by(ENVELOPE, ENVELOPE.encapsulation or b"", KEYS)
 
 
 def name_of(key: Ed25519PrivateKey) -> str:

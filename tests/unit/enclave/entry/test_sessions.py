@@ -16,7 +16,7 @@ def opened(number: int, sequence: int = 1) -> Session:
     binding = CallBinding(bytes(32), number, sequence, "main")
     envelope = Sealer(KEYS.hpke_key, binding.of_session).envelope(binding, b"")
     assert envelope.encapsulation is not None
-    return Session(envelope, envelope.encapsulation, KEYS)
+    return Session.begun_by(envelope, envelope.encapsulation, KEYS)
 
 
 def code_of(sessions: Sessions, session: int, sequence: int) -> Code | None:

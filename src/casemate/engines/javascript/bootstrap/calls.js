@@ -66,6 +66,7 @@ function contextOf(call, { entry, caller }) {
     state: stateOf(call),
     seal: sealer(call),
     unseal: unsealer(call),
+    call: othersCaller(call),
     run: runner(call),
     refuse,
   });

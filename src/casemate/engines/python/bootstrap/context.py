@@ -12,7 +12,8 @@ from casemate.engines.frames import FrameKind
 from casemate.engines.python.bootstrap.console import not_granted
 from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.program import Grants, Limits
-from casemate.guest import ABSENT, Absent, CodeError, EnclaveError, Ran, Refusal
+from casemate.engines.questions.calls import LONGEST_NAME
+from casemate.guest import ABSENT, Absent, CallError, CodeError, EnclaveError, Ran, Refusal
 from casemate.wire.protocol.faults import Code
 
 
@@ -36,6 +37,7 @@ class KnownCaller(NamedTuple):
 
     name: str | None
     key: str
+    enclave: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -147,6 +149,25 @@ class CallContext:
             raise EnclaveError(Code.STATE_REFUSED.value, "no text that seal has made")
         return self._asker.ask(self._call, FrameKind.WANTED, {"do": "unseal"}, text.encode())
 
+    def call(self, service: str, operation: str, argument: object = None) -> Any:
+        """Has the enclave call another one."""
+        for name in (service, operation):
+            if not isinstance(name, str):
+                raise TypeError(f"a name is {type(name).__name__}, want a text: NAME of [uses.NAME], and an operation")
+            if len(name) > LONGEST_NAME:
+                raise ValueError(f"a name has {len(name)} characters, want at most {LONGEST_NAME}")
+        try:
+            text = text_of(argument, 2 * self._limits.value, "the argument")
+        except UntellableError as error:
+            raise _mistake(error) from None
+        names = [name.encode(errors="replace").decode() for name in (service, operation)]
+        head: dict[str, object] = {"do": "call", "service": names[0], "operation": names[1]}
+        said = self._asker.ask(self._call, FrameKind.WANTED, head, text)
+        failed = said.get("error")
+        if failed is not None:
+            raise CallError(failed["code"], failed["message"], service, operation, failed["details"])
+        return said["result"]
+
     def run(
         self,
         engine: str,
@@ -192,7 +213,7 @@ class CallContext:
 def context_of(asker: Asker, call: bytes, head: dict[str, Any], limits: Limits, grants: Grants) -> CallContext:
     """The context of a call with this head: ``entry``, and ``caller`` as ``{name, key}`` or null."""
     caller = head["caller"]
-    known = None if caller is None else KnownCaller(caller.get("name"), caller.get("key"))
+    known = None if caller is None else KnownCaller(caller.get("name"), caller.get("key"), caller.get("enclave"))
     return CallContext(head["entry"], known, CallState(asker, call, limits), asker, call, limits, grants)
 
 

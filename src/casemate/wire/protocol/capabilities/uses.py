@@ -39,7 +39,7 @@ from casemate.wire.sgx.tcb_info import TcbStatus
 _IDENTITY: Final = ("mrsigner", "product_id", "min_security_version", "mrenclave", "service")
 DEMANDS: Final = (*_IDENTITY, "layers", "owner", "deployment", "evidence")
 KEYS: Final = {
-    "uses.NAME": (*DEMANDS, "operations"),
+    "uses.NAME": (*DEMANDS, "operations", "repeatable"),
     "callers.NAME": ("enclave",),
     "uses.NAME.evidence": ("root", "tcb_statuses", "min_evaluation_number", "max_age_days"),
     "uses.NAME.layers": ("enclave", "guest"),
@@ -158,6 +158,8 @@ class Use:
     demands: PeerDemands
     operations: tuple[str, ...]
     """The entry points that the guest may call there."""
+    repeatable: tuple[str, ...]
+    """Those of them that may be carried out twice: they are called again where nobody can tell whether they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,19 @@ def is_use_name(name: str) -> bool:
 
 
 def _use(name: str, table: Table) -> Use:
-    key, want = table.key("operations"), "a list of the entry points that this enclave calls there"
-    operations = table.value("operations", want)
+    operations = _operations(table, "operations", "a list of the entry points that this enclave calls there")
+    repeatable: tuple[str, ...] = ()
+    if "repeatable" in table:
+        repeatable = _operations(table, "repeatable", "a list of those operations that may be carried out twice")
+        unknown = next((operation for operation in repeatable if operation not in operations), None)
+        if unknown is not None:
+            raise ManifestError(table.key("repeatable"), got=shown(unknown), want="names out of operations")
+    return Use(name, _demands(table), operations, repeatable)
+
+
+def _operations(table: Table, name: str, want: str) -> tuple[str, ...]:
+    key = table.key(name)
+    operations = table.value(name, want)
     if not isinstance(operations, list) or not operations or len(operations) > MAX_OPERATIONS:
         raise ManifestError(key, got=shown(operations), want=f"{want}, 1 to {MAX_OPERATIONS}")
     for operation in operations:
@@ -210,7 +223,7 @@ def _use(name: str, table: Table) -> Use:
             raise ManifestError(key, got=shown(operation), want="names of entry points: letters, digits, _")
         if operations.count(operation) > 1:
             raise ManifestError(key, got=f"{operation!r} twice", want="each name once")
-    return Use(name, _demands(table), tuple(operations))
+    return tuple(operations)
 
 
 def _demands(table: Table) -> PeerDemands:

@@ -39,7 +39,7 @@ def _parse(old: str = "", new: str = "") -> Manifest:
 def test_an_enclave_is_used_by_its_signer_product_and_version(text: str) -> None:
     manifest = parse_manifest(text.encode(), FILES.get)
     signer = SignerDemand(Same.SIGNER, product_id=3, min_security_version=2)
-    assert manifest.uses == (Use("billing", PeerDemands(signer, NO_LAYERS, None, None), ("charge",)),)
+    assert manifest.uses == (Use("billing", PeerDemands(signer, NO_LAYERS, None, None), ("charge",), ()),)
     assert manifest.use("billing") is manifest.uses[0]
     assert manifest.use("shop") is None
 

@@ -34,6 +34,13 @@ declare namespace Casemate {
     // deno-lint-ignore no-explicit-any
     unseal(text: string): any;
     /**
+     * Calls another enclave, which this one has appraised; needs [uses.NAME] in the manifest. Throws an `Error` whose
+     * `name` is the other's own error or such as "time-limit", with `service`, `operation` and `details`; or one that is
+     * named "peer-refused", "call-depth", "unavailable", "busy".
+     */
+    // deno-lint-ignore no-explicit-any
+    call(service: string, operation: string, argument?: unknown): any;
+    /**
      * Runs code that a caller has brought, in a guest of its own that has nothing; needs [run] in the manifest. `code`
      * is a source, or sources by path, of which main.js or main.py has the entry. Throws an `Error` with a `name` such as
      * "code-refused", "guest-error", "time-limit" or "memory-limit", and with `code_sha256` and `metrics`.
@@ -63,8 +70,21 @@ declare namespace Casemate {
   interface Caller {
     /** The name under the manifest's [callers]; null for a key that it does not name. */
     readonly name: string | null;
-    /** "ed25519:" and the base64 of the public key. */
+    /**
+     * "ed25519:" and the base64 of the public key; of another enclave "enclave:" and 64 hexadecimal digits, the same for
+     * all versions of its signer's product in one deployment.
+     */
     readonly key: string;
+    /** Of another enclave what its evidence proves, hashes in hexadecimal; absent for a caller who signs. */
+    readonly enclave?: {
+      readonly tee: string;
+      readonly measurement: string;
+      readonly mr_signer: string;
+      readonly product_id: number;
+      readonly security_version: number;
+      readonly debug: boolean;
+      readonly deployment: string;
+    };
   }
 
   /** Sealed records. What a call changes is kept if it returns, and dropped if it throws. */

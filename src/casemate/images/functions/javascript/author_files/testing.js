@@ -48,6 +48,7 @@ export class FakeEnclave {
   #permissions;
   #sealed = new Map();
   #runs;
+  #others;
 
   /**
    * @param {object} given
@@ -55,9 +56,12 @@ export class FakeEnclave {
    * @param {Record<string, (argument: any) => unknown>} [given.ocalls] the host's answers; `time` is answered from `now`
    * @param {(engine: string, code: any, entry: string, argument: any, limits: any) => unknown} [given.runs] stands for
    *   code that callers bring: it returns the result, or throws; absent where there is no [run]
+   * @param {Record<string, (operation: string, argument: any) => unknown>} [given.others] stand for other enclaves, by NAME
+   *   of [uses.NAME]: they return the result, or throw
    * @param {string[]} [given.permissions] the manifest's; of these, "seal" changes what is there
    */
-  constructor({ errors = [], ocalls = {}, permissions = [], runs = undefined } = {}) {
+  constructor({ errors = [], ocalls = {}, permissions = [], runs = undefined, others = {} } = {}) {
+    this.#others = others;
     this.#runs = runs;
     this.#errors = new Set(errors);
     this.#ocalls = { time: () => ({ unix_ms: this.now }), ...ocalls };
@@ -133,6 +137,7 @@ export class FakeEnclave {
       )),
       seal: whileItLasts((value, policy) => this.#seal(value, policy)),
       unseal: whileItLasts((text) => this.#unseal(text)),
+      call: whileItLasts((...given) => this.#call(...given)),
       run: whileItLasts((...given) => this.#run(...given)),
       refuse: (code, details) => this.#refuse(code, details, refusals),
     });
@@ -143,6 +148,12 @@ export class FakeEnclave {
     const sent = JSON.parse(jsonOf(argument, "the OCALL's argument"));
     if (!Object.hasOwn(this.#ocalls, name)) throw named("ocall-refused", `no OCALL ${name}`);
     return JSON.parse(jsonOf(this.#ocalls[name](sent), `the answer to OCALL ${name}`));
+  }
+
+  #call(service, operation, argument = null) {
+    const other = Object.hasOwn(this.#others, service) ? this.#others[service] : undefined;
+    if (other === undefined) throw new TypeError(`casemate.toml has no [uses.${service}]`);
+    return JSON.parse(jsonOf(other(operation, JSON.parse(jsonOf(argument, "the argument"))), "the result"));
   }
 
   #run(engine, code, entry, argument = null, limits = {}) {
