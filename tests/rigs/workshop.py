@@ -60,11 +60,12 @@ class Workshop:
         engine: Engine = Engine.JAVASCRIPT,
         entries: dict[str, dict[str, Any]] | None = None,
         ocalls: dict[str, dict[str, Any]] | None = None,
-        callers: dict[str, str] | None = None,
+        callers: dict[str, Any] | None = None,
         errors: dict[str, Any] | None = None,
         monitor: dict[str, Any] | None = None,
         state: dict[str, Any] | None = None,
         run: dict[str, Any] | None = None,
+        uses: dict[str, Any] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
         output_kib: int = 64,
@@ -115,6 +116,8 @@ class Workshop:
             manifest["state"] = state
         if run is not None:
             manifest["run"] = run
+        if uses is not None:
+            manifest["uses"] = uses
         if receipt_metrics:
             manifest["receipt"] = {"metrics": True}
         if ra_tls:
