@@ -55,6 +55,7 @@ def _manifest() -> dict[str, Any]:
                 "product_id": 1,
                 "min_security_version": 1,
                 "operations": ["charge"],
+                "repeatable": ["charge"],
                 "layers": {"enclave": ["seccomp"], "guest": []},
                 "owner": "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
                 "deployment": "billing",

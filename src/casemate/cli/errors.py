@@ -404,6 +404,11 @@ FAULTS: dict[Code, Meaning] = {
     Code.TIME_LIMIT: _call("raise time_ms in the manifest's [limits], or send less"),
     Code.MEMORY_LIMIT: _call("raise memory_mib in the manifest's [limits], or send less"),
     Code.OUTPUT_LIMIT: _call("raise output_kib in the manifest's [limits], or return less"),
+    Code.PEER_REFUSED: _call(
+        "the manifest's [uses.NAME] tables say what another enclave must prove, `casemate bind` whom a NAME means"
+    ),
+    Code.CALL_CYCLE: _call("an enclave is called by what it calls: let one of them do without the other"),
+    Code.CALL_DEPTH: _call("have fewer enclaves call each other in a row, and each call fewer of them"),
     Code.OCALL_REFUSED: _call("the manifest's [ocall.NAME] tables are all that may go out and come in"),
     Code.STATE_ROLLED_BACK: Meaning(
         ExitCode.REFUSED,

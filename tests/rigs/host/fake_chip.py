@@ -72,7 +72,7 @@ class FakeChip:
         self.running: dict[int, AsyncChannel] = {}
         self.starts = asyncio.Event()
         self.starts.set()
-        """Cleared, it keeps whoever starts an enclave waiting."""
+        """Cleared, it keeps whoever launches or starts an enclave waiting."""
         self.asked = 0
         """How many requests came."""
         self.most_loads = 0
@@ -104,6 +104,7 @@ class FakeChip:
                 self.most_loads = max(self.most_loads, self._loads)
                 return Reply(chip.Loaded(number, hashlib.sha256(sgxs).digest()))
             case chip.Initialise(number):
+                await self.starts.wait()
                 self._loads -= 1
                 if b"refused" in self.loaded[number]:
                     raise refuse(Code.LAUNCH_REFUSED, "signature: got another, want the signer's")

@@ -190,8 +190,9 @@ def test_a_launch_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_deployment_that_cannot_be_launched_again_says_why(tmp_path: Path) -> None:
-    async def look(orchestrator: Orchestrator, _chip: FakeChip) -> None:
+    async def look(orchestrator: Orchestrator, chip: FakeChip) -> None:
         assert orchestrator.enclave(1).reason == AGAIN
+        chip.starts.set()
         await refused(Code.LOST, orchestrator.plain_call(1, "main", b"1"))
         assert "could not be launched again: launch-refused" in orchestrator.enclave(1).reason
         await orchestrator.destroy(1)
@@ -202,7 +203,7 @@ def test_a_deployment_that_cannot_be_launched_again_says_why(tmp_path: Path) -> 
         rows.execute("UPDATE image SET sgxs = ?", (b"refused now",))
 
     host(tmp_path, put)
-    host(tmp_path, look)
+    host(tmp_path, look, starts=False)
 
 
 def test_a_call_waits_for_its_enclave_no_longer_than_it_is_patient(
