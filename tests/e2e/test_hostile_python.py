@@ -149,7 +149,7 @@ import gc
 def main(input, context):
     if input["keep"]:
         global kept
-        kept = [input["keep"] * 50 for _ in range(100)]
+        kept = [[input["keep"] * 10] for _ in range(100)]  # beside lists of which the collector knows
         return len(kept)
     first, second = input["first"].encode(), input["second"].encode()  # never in one piece, or it would find itself
     found = 0

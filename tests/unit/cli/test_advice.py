@@ -379,6 +379,7 @@ EXEMPT: dict[str, str] = {
     "code wrong-state": _LOOK,
     "code lost": _LOOK,
     "code caller-refused": "tests/e2e/test_journey.py signs with --caller",
+    "code peer-refused": "tests/e2e/test_calls_between_enclaves.py binds a NAME to others",
     "code state-rolled-back": "tests/e2e/test_sealed_state.py follows it",
     "code stopped-by-monitor": "tests/e2e/test_monitor.py stops and starts it",
     "code state-limit": "tests/e2e/test_sealed_state.py gives an anchor up",
