@@ -27,6 +27,7 @@ from casemate.wire.protocol.call import (
     commitment,
 )
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.peers import PeerBinding, PeerRequest, PeerSession, PeerSide
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import Layer, LayerName, LayerState, SandboxLayers
 
@@ -53,7 +54,12 @@ def test_the_example_shows_what_the_code_computes() -> None:
     keys = HKDF(SHA256(), SESSION_KEYS_SIZE, None, session.keys_info(HPKE_KEY)).derive(secret)
     data = BINDING.nonce + BINDING.request_aad() + BINDING.response_aad(b"sealed" + b"\x66" * 16)
     transcript = caller_transcript(BINDING, HPKE_KEY, digest(encapsulation), CONTENT, lambda _: digest(b"content"))
+    peer = PeerSession(b"\x77" * 32, b"\x88" * 32, RECEIPT_KEY, HPKE_KEY, 7)
+    proof = PeerBinding(peer, QUOTE_HASH, RECEIPT_KEY, layers)
     computed = {
+        "peer": digest(peer.encapsulation_info()),
+        "called": proof.report_data(PeerSide.CALLED),
+        "name": proof.session_name(),
         "REPORTDATA": ReportDataBinding(HPKE_KEY, RECEIPT_KEY, NONCE, layers).report_data(),
         "session": digest(session.encapsulation_info(HPKE_KEY)),
         "request": keys[:32],
@@ -68,7 +74,9 @@ def test_the_example_shows_what_the_code_computes() -> None:
     assert {name: value.hex()[:32] for name, value in computed.items()} == SHOWN
 
 
-@pytest.mark.parametrize("cls", [Envelope, CallRequest, CallResult, CallRefused, CallFailed, StepTaken, StreamEnded])
+@pytest.mark.parametrize(
+    "cls", [Envelope, CallRequest, CallResult, CallRefused, CallFailed, StepTaken, StreamEnded, PeerRequest]
+)
 def test_the_tag_on_the_page_is_the_one_on_the_wire(cls: type) -> None:
     assert re.findall(rf"^{cls.__name__} +([0-9a-f]{{2}}) ", PAGE, re.MULTILINE) == [tag_of(cls).hex()]
 
