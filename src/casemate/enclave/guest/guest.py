@@ -439,6 +439,8 @@ class Guest:
 
     def gone(self, failure: Fault) -> None:
         """The spawner says that it has ended, and why."""
+        if self._line is not None and self._state is GuestState.LOADING:
+            self._line.look()  # what it has said before counts: it alone knows why its code cannot be loaded
         at_rest = self._state is GuestState.ENDED and self._was_at_rest
         self._drop(failure, died=at_rest or failure.code is Code.GUEST_CRASHED)
 
