@@ -102,6 +102,8 @@ class RevocationList:
     this_update: datetime
     next_update: datetime
     serials: frozenset[int]
+    number: int | None
+    """cRLNumber; None where it has none."""
     ecdsa_sha256: bool
     signed: bytes
     signature: bytes
@@ -266,6 +268,7 @@ def _parse_revocation_list(data: bytes) -> RevocationList:
         this_update=parsed.last_update_utc,
         next_update=parsed.next_update_utc,
         serials=parts.serials,
+        number=parts.number,
         ecdsa_sha256=ecdsa_sha256,
         signed=parts.signed,
         signature=parsed.signature,

@@ -24,6 +24,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.link.numbered_frames import NEWS, NUMBER_SIZE, split
 from casemate.testing.forge import honest_body
 from casemate.verifier.checks import Trail
+from casemate.verifier.issue_marks import IssueMarks
 from casemate.verifier.sgx.evidence import VerifiedSgxEvidence, VerifiedTcb
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message, parse_message, tag_of
@@ -344,6 +345,7 @@ class Rig:
             seeded=True,
             appraised_at=now,
             expires_at=now,
+            marks=IssueMarks(bytes(32), now, (), 1),
             passed=Trail(thorough=False).passed(),
         )
         return AttestedEnclave(evidence, binding, Proof(Tee.SGX, quote, COLLATERAL), answer.session)

@@ -32,6 +32,7 @@ from casemate.verifier.sgx.endorsements import (
     check_endorsements,
     check_platform_chain,
     issue_dates,
+    issue_marks,
     lifetime,
     recall,
 )
@@ -200,6 +201,7 @@ def _verdict(
             findings.too_old_at.value(),
             findings.grace_ends_at.value(),
         ),
+        marks=issue_marks(findings.platform, findings.endorsements),
         passed=passed,
     )
 

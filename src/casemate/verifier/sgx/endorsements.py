@@ -21,6 +21,7 @@ from casemate.verifier.chains import (
 )
 from casemate.verifier.checks import RefusedError, Step, Trail
 from casemate.verifier.common_demands import EndorsementDemand, Terms
+from casemate.verifier.issue_marks import IssueMarks, ListNumber
 from casemate.verifier.rules import Rule
 from casemate.verifier.sgx.collateral import QE_IDENTITY_RULES, TCB_INFO_RULES, check_qe_identity, check_tcb_info
 from casemate.verifier.sgx.quotes import PCK_RULES, pck_extension
@@ -176,6 +177,19 @@ def issue_dates(endorsements: Endorsements) -> dict[str, datetime]:
         "QE identity": endorsements.identity.value().issue_date,
         "PCK revocation list": endorsements.lists.value().pck.this_update,
     }
+
+
+def issue_marks(platform: Platform, endorsements: Endorsements) -> IssueMarks:
+    """How new all of it is."""
+    chain, lists = platform.chain.value(), endorsements.lists.value()
+    issued = ((chain.root.key_sha256, lists.root.number), (chain.issuer.key_sha256, lists.pck.number))
+    info, identity = endorsements.info.value(), endorsements.identity.value()
+    return IssueMarks(
+        root=chain.root.key_sha256,
+        newest=lifetime(platform, endorsements)[0],
+        lists=tuple(ListNumber(issuer, number) for issuer, number in issued if number is not None),
+        evaluation_number=min(info.tcb_evaluation_data_number, identity.tcb_evaluation_data_number),
+    )
 
 
 def chains_of(platform: Platform, endorsements: Endorsements) -> tuple[Step[Chain], ...]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from casemate.verifier.binding import BoundValues
 from casemate.verifier.chains import Chain
 from casemate.verifier.checks import Passed
+from casemate.verifier.issue_marks import IssueMarks
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.sgx.pck import PckExtension
@@ -69,6 +70,8 @@ class VerifiedSgxEvidence:
     appraised_at: datetime
     expires_at: datetime
     """When the first of the certificates and documents that were used runs out, or is too old for the policy."""
+    marks: IssueMarks
+    """How new the maker's word is by which this was appraised."""
     passed: InitVar[Passed]
 
     def __post_init__(self, passed: Passed) -> None:

@@ -20,7 +20,13 @@ from casemate.verifier.checks import CheckTree, Step, Trail
 from casemate.verifier.demands import compared, judge
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp.certificates import report_signed_by
-from casemate.verifier.snp.chain import AMD_REVOCATION_RULES, AmdChain, check_amd_chain, check_amd_revocation
+from casemate.verifier.snp.chain import (
+    AMD_REVOCATION_RULES,
+    AmdChain,
+    AmdLifetime,
+    check_amd_chain,
+    check_amd_revocation,
+)
 from casemate.verifier.snp.endorsements import SnpEndorsements
 from casemate.verifier.snp.evidence import SnpEvidence, VerifiedSnpEvidence
 from casemate.verifier.snp.policy import AbiVersion, FirmwareVersion, PlatformDemand, SnpPolicy, UnknownBits, floor_for
@@ -83,7 +89,8 @@ def appraise_snp(
         reported_tcb=found.tcbs.value()["reported_tcb"],
         binding=found.binding.value(),
         appraised_at=now,
-        expires_at=found.expires_at.value(),
+        expires_at=found.lifetime.value().expires_at,
+        marks=found.lifetime.value().marks,
         passed=trail.passed(),
     )
 
@@ -106,7 +113,7 @@ class _Findings:
     chain: Step[AmdChain]
     tcbs: Step[dict[str, TcbVersion]]
     binding: Step[ReportDataBinding | None]
-    expires_at: Step[datetime]
+    lifetime: Step[AmdLifetime]
 
 
 def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEndorsements, now: datetime) -> _Findings:
@@ -114,7 +121,7 @@ def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEnd
         "Report", (Rule.SNP_REPORT_FORMAT, Rule.SNP_SIGNATURE_ALGORITHM), lambda: _parse(trail, evidence.report)
     )
     chain = trail.group("Key's chain", CHAIN_RULES, lambda: check_amd_chain(trail, given, policy, now))
-    expires_at = trail.group(
+    lifetime = trail.group(
         "Revocation",
         AMD_REVOCATION_RULES,
         lambda: check_amd_revocation(trail, given, chain.value(), policy, now),
@@ -139,7 +146,7 @@ def _check(trail: Trail, evidence: SnpEvidence, policy: SnpPolicy, given: SnpEnd
         ),
     )
     trail.group("Sandbox", SANDBOX_RULES, lambda: check_layers(trail, layers_of(binding.value()), policy.layers))
-    return _Findings(report, chain, tcbs, binding, expires_at)
+    return _Findings(report, chain, tcbs, binding, lifetime)
 
 
 def _parse(trail: Trail, data: bytes) -> SnpReport:

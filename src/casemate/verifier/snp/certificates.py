@@ -92,6 +92,8 @@ class AmdRevocationList:
     this_update: datetime
     next_update: datetime
     serials: frozenset[int]
+    number: int | None
+    """cRLNumber; None where it has none."""
     pss_sha384: bool
     signed: bytes
     signature: bytes
@@ -121,6 +123,7 @@ def parse_amd_revocation_list(data: bytes) -> AmdRevocationList:
             this_update=parsed.last_update_utc,
             next_update=parsed.next_update_utc,
             serials=parts.serials,
+            number=parts.number,
             pss_sha384=_is_pss(parsed),
             signed=parts.signed,
             signature=parsed.signature,

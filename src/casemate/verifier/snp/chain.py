@@ -7,6 +7,7 @@ from casemate.verifier.age import check_age
 from casemate.verifier.chains import check_marks, named_root, order
 from casemate.verifier.checks import Trail, moment, window
 from casemate.verifier.common_demands import EndorsementDemand
+from casemate.verifier.issue_marks import IssueMarks, ListNumber
 from casemate.verifier.roots import Anchor
 from casemate.verifier.rules import Rule
 from casemate.verifier.snp.certificates import (
@@ -46,12 +47,23 @@ class AmdChain:
     """The root of the policy in which the path ends."""
     simulated: bool
     seeded: bool
+    began_at: datetime
+    """When the last of the path became valid."""
     expires_at: datetime
 
     @property
     def leaf(self) -> AmdCertificate:
         """The key's certificate."""
         return self.path[0]
+
+
+@dataclass(frozen=True, slots=True)
+class AmdLifetime:
+    """When chain and list are good, and how new they are."""
+
+    expires_at: datetime
+    """When the first of them runs out, or is too old for the policy."""
+    marks: IssueMarks
 
 
 def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now: datetime) -> AmdChain:
@@ -71,13 +83,14 @@ def check_amd_chain(trail: Trail, given: SnpEndorsements, policy: SnpPolicy, now
         want=window(youngest.not_before, soonest.not_after, f"{youngest.common_name}, {soonest.common_name}"),
     )
     root = named_root(policy.roots, path[-1])
-    return AmdChain(path, product, kind, root, simulated, seeded, soonest.not_after)
+    return AmdChain(path, product, kind, root, simulated, seeded, youngest.not_before, soonest.not_after)
 
 
 def check_amd_revocation(
     trail: Trail, given: SnpEndorsements, chain: AmdChain, policy: SnpPolicy, now: datetime
-) -> datetime:
-    """When the first of chain and list runs out, if the list is the root's and names neither the key nor its issuer."""
+) -> AmdLifetime:
+    """The lifetime of chain and list, if the list is the root's and names neither the key nor its issuer."""
+    root_key = chain.path[-1].key_sha256
     if given.revocation_list is None:
         trail.require(
             Rule.CRL_FORMAT,
@@ -85,7 +98,7 @@ def check_amd_revocation(
             got="no revocation list",
             want=policy.revocation,
         )
-        return chain.expires_at
+        return AmdLifetime(chain.expires_at, IssueMarks(root_key, chain.began_at, (), None))
     key, issuer, root = chain.path
     crl = trail.parse(Rule.CRL_FORMAT, parse_amd_revocation_list, given.revocation_list, "an X.509 revocation list")
     trail.require(
@@ -111,7 +124,9 @@ def check_amd_revocation(
     # AMD gives every VCEK the serial 0, so a list can name a key by its serial only where it has one.
     revoked = [one.common_name for one in (key, issuer) if one.serial != 0 and one.serial in crl.serials]
     trail.expect(Rule.REVOKED_SNP_SIGNER, not revoked, got=", ".join(revoked) or "none revoked", want="none revoked")
-    return min(chain.expires_at, crl.next_update, too_old)
+    lists = () if crl.number is None else (ListNumber(root_key, crl.number),)
+    marks = IssueMarks(root_key, max(chain.began_at, crl.this_update), lists, None)
+    return AmdLifetime(min(chain.expires_at, crl.next_update, too_old), marks)
 
 
 def _path(trail: Trail, given: SnpEndorsements) -> tuple[AmdCertificate, ...]:

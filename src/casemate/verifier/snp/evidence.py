@@ -6,6 +6,7 @@ from datetime import datetime
 
 from casemate.verifier.binding import BoundValues
 from casemate.verifier.checks import Passed
+from casemate.verifier.issue_marks import IssueMarks
 from casemate.verifier.snp.chain import AmdChain
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -44,6 +45,8 @@ class VerifiedSnpEvidence:
     appraised_at: datetime
     expires_at: datetime
     """When the first of certificates and revocation list runs out, or is too old for the policy."""
+    marks: IssueMarks
+    """How new the maker's word is by which this was appraised."""
     passed: InitVar[Passed]
 
     def __post_init__(self, passed: Passed) -> None:

@@ -32,7 +32,7 @@ RSA_PUBLIC_KEY = "1.2.840.113549.1.1.1"
 """rsaEncryption (RFC 3279, section 2.3.1)."""
 
 _COMMON_NAME = der.oid_contents("2.5.4.3")
-_BASIC_CONSTRAINTS, _KEY_USAGE = "2.5.29.19", "2.5.29.15"
+_BASIC_CONSTRAINTS, _KEY_USAGE, _CRL_NUMBER = "2.5.29.19", "2.5.29.15", "2.5.29.20"
 UNDERSTOOD = frozenset((_BASIC_CONSTRAINTS, _KEY_USAGE))
 """Extensions that the chain rules apply, so they may be critical."""
 DIGITAL_SIGNATURE, KEY_CERT_SIGN, CRL_SIGN = 0x80, 0x04, 0x02
@@ -42,6 +42,8 @@ _UNIQUE_IDS = (0x81, 0x82)
 _TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
 _TEXTS = {der.UTF8_STRING: "utf-8", der.PRINTABLE_STRING: "ascii", der.IA5_STRING: "ascii"}
 _POSITIVE = 0x01
+MAX_LIST_NUMBER = (1 << 159) - 1
+"""Highest cRLNumber: 20 bytes (RFC 5280, section 5.2.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class RevocationListParts:
     serials: frozenset[int]
     critical: tuple[str, ...]
     """Dotted OIDs of critical extensions, of the list or of any entry; each once."""
+    number: int | None = None
+    """cRLNumber, which rises with each list of an issuer; None where the list has none."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -162,9 +166,19 @@ class RevocationListParts:
         critical: dict[str, None] = {}
         if tbs.next_tag() == der.SEQUENCE:
             serials = frozenset(_entries(tbs.inside("revokedCertificates"), critical))
-        critical |= _critical(_extensions("revocation list.extensions", tbs, _EXPLICIT_0))
+        extensions = _extensions("revocation list.extensions", tbs, _EXPLICIT_0)
+        critical |= _critical(extensions)
         tbs.end()
-        return cls(signed, issuer, serials, tuple(critical))
+        return cls(signed, issuer, serials, tuple(critical), _list_number(extensions.get(_CRL_NUMBER)))
+
+
+def _list_number(extension: Extension | None) -> int | None:
+    if extension is None:
+        return None
+    outer = DerReader("revocation list.cRLNumber", extension.value)
+    number = outer.uint("CRLNumber", MAX_LIST_NUMBER)
+    outer.end()
+    return number
 
 
 def _entries(entries: DerReader, critical: dict[str, None]) -> Iterator[int]:
