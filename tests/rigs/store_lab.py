@@ -19,6 +19,7 @@ from casemate.chip.sgx.secs import Secs
 from casemate.chip.sgx.tcb import FIRST_TCB, Tcb
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.enclave_time import EnclaveTime
 from casemate.enclave.io.loop import Loop, Pending, Signal
 from casemate.enclave.store.store import Store
 from casemate.enclave.store.transaction import Transaction
@@ -188,10 +189,12 @@ class Lab:
         """An honest host on that disk."""
         return LabHost(self.disk)
 
-    def launch(self, host: LabHost, secs: Secs = SECS, rules: StateRules = RULES) -> Store:
+    def launch(
+        self, host: LabHost, secs: Secs = SECS, rules: StateRules = RULES, clock: EnclaveTime | None = None
+    ) -> Store:
         """The store of an enclave that was just launched."""
         leaf = self.leaf(secs)
-        return Store(leaf, host, leaf.sealing_keys(), rules)
+        return Store(leaf, host, leaf.sealing_keys(), rules, clock)
 
     def leaf(self, secs: Secs = SECS) -> LabLeaf:
         """The chip as such an enclave asks it."""

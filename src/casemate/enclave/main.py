@@ -5,6 +5,7 @@ import socket
 
 from casemate.enclave.boot import Program, read_program
 from casemate.enclave.chip.leaf import Leaf, chip_peer
+from casemate.enclave.enclave_time import EnclaveTime
 from casemate.enclave.entry.dispatch import Service
 from casemate.enclave.entry.peers import Peers
 from casemate.enclave.guest.console import Console
@@ -79,7 +80,7 @@ async def _boot(
         guests = _guests(program, loop, maker)
         ending.callback(guests.close)
         first = await guests.first()
-        peers = Peers(loop, leaf, host, guests, maker)
+        peers = Peers(loop, leaf, host, guests, maker, _clock(program))
         return Service(program, SandboxLayers(enclave=layers, guest=first.layers), peers)
     except FaultError as error:
         leaf.tell(error.fault)
@@ -88,6 +89,11 @@ async def _boot(
     except Exception:  # a defect, or pages that no image could have: the launch fails, with few words
         leaf.tell(fault(Code.INTERNAL, "the enclave cannot boot; nothing more is told"))
     return None
+
+
+def _clock(program: Program) -> EnclaveTime:
+    rules = program.image.manifest.appraise
+    return EnclaveTime(None if rules is None else rules.built)
 
 
 def _guests(program: Program, loop: Loop, maker: GuestMaker) -> Guests:

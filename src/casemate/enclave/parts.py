@@ -50,10 +50,9 @@ def load(part: OptionalPart) -> None:
 
 def missing_part(manifest: Manifest) -> OptionalPart | None:
     """What an enclave with this manifest needs and this process was forked without."""
-    demanded = [use.demands for use in manifest.uses] + [caller.demands for caller in manifest.enclave_callers]
     needed = {
         OptionalPart.TLS: manifest.ra_tls,
-        OptionalPart.VERIFIER: any(demands.evidence is not None for demands in demanded),
+        OptionalPart.VERIFIER: manifest.judges_by_time,
         OptionalPart.CALL: bool(manifest.uses),
         OptionalPart.RUN: manifest.run is not None,
     }

@@ -2,6 +2,7 @@
 
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.capabilities.appraise import AppraiseRules
 from casemate.wire.protocol.capabilities.uses import (
     MeasurementDemand,
     PeerDemands,
@@ -42,6 +43,7 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         ("permissions", ", ".join(sorted(manifest.permissions)) or _NONE),
         ("state", _NONE if state is None else f"{state.max_kib} KiB, {state.binding}, recovery {state.recovery}"),
         *of_callers,
+        *(() if manifest.appraise is None else (("appraises", _appraises(manifest.appraise)),)),
         ("OCALLs", ", ".join(ocall.name for ocall in manifest.ocalls) or _NONE),
         ("entry points", ", ".join(entry.name for entry in manifest.entries)),
         *((f"calls {use.name}", _use(use)) for use in manifest.uses),
@@ -53,6 +55,12 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
             ", ".join(f"{rule.subject} above {rule.most}: {rule.then}" for rule in manifest.monitor) or _NONE,
         ),
     )
+
+
+def _appraises(rules: AppraiseRules) -> str:
+    names = ", ".join(policy.name for policy in rules.policies)
+    words = "policies may say ANY_ and UNSAFE_" if rules.unsafe else "no policy may say ANY_ or UNSAFE_"
+    return f"{names or 'by policies of its own making'}; {words}; built {rules.built.date()}"
 
 
 def _use(use: Use) -> str:

@@ -31,7 +31,8 @@ def services_of(program: Program, peers: Peers, own: OwnProof, ocalls: Ocalls) -
     """The services of an enclave that runs this program. Chip and host are asked nothing yet."""
     manifest, leaf, host = program.image.manifest, peers.leaf, peers.host
     keys = SealingKeys(leaf, program.identity, program.tcb)
-    store = None if manifest.state is None else Store(leaf, HostRecords(host), keys, manifest.state)
+    clock = peers.clock if manifest.judges_by_time else None
+    store = None if manifest.state is None else Store(leaf, HostRecords(host), keys, manifest.state, clock)
     sealer = Sealer(keys) if Permission.SEAL in manifest.permissions else None
     capabilities: dict[type, Capability] = {
         **_for(StateQuestion, StateCapability()),

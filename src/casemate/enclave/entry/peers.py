@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from casemate.enclave.chip.leaf import Leaf
+from casemate.enclave.enclave_time import EnclaveTime
 from casemate.enclave.guest.guest_maker import GuestMaker
 from casemate.enclave.guest.guests import Guests
 from casemate.enclave.io.host_link import HostLink
@@ -20,6 +21,8 @@ class Peers:
     host: HostLink
     guests: Guests
     maker: GuestMaker
+    clock: EnclaveTime
+    """The enclave's time, one for all that judge by it."""
 
 
 @dataclass(frozen=True, slots=True)

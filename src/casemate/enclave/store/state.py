@@ -8,6 +8,11 @@ from casemate.wire.protocol.state_changes import Change
 ENTRY_COST = 64
 """What each entry counts besides the bytes of its key and value (bytes): many small entries take memory, too."""
 
+OWN = "\x00"
+"""Keys of the enclave's own begin with it: they are sealed with the others, and no function reads or writes them."""
+AFTER_OWN = "\x01"
+"""All other keys come from here on."""
+
 
 def cost(key: str, value: bytes) -> int:
     """What an entry counts towards ``[state] max_kib`` (bytes)."""

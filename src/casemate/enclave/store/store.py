@@ -12,11 +12,12 @@ from weakref import WeakSet
 
 from casemate.enclave.chip.leaf import Leaf
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.enclave_time import EnclaveTime, parse_time
 from casemate.enclave.io.loop import Pending, Signal, let_others
 from casemate.enclave.store.history import Archive, History
 from casemate.enclave.store.host_line import HostLine
 from casemate.enclave.store.reads import Effect
-from casemate.enclave.store.state import State, cost
+from casemate.enclave.store.state import OWN, State, cost
 from casemate.enclave.store.transaction import Transaction, too_large
 from casemate.wire.encodings.message import encode_fields
 from casemate.wire.messages.leaf import AnchorIs
@@ -42,6 +43,10 @@ MIN_GROWTH = 1024 * 1024
 """So much has to be written since the last checkpoint before there is another one (bytes)."""
 
 
+_COMMIT_TIME = OWN + "time"
+"""The key of the last commit's time, in the states of enclaves that judge by time."""
+
+
 @dataclass(slots=True, eq=False)
 class _Member:
     """A commit that waits for its group, or is under way with it."""
@@ -58,12 +63,23 @@ class Store:
     for a whole group, while the others wait.
     """
 
-    def __init__(self, leaf: Leaf, host: HostLine, keys: SealingKeys, rules: StateRules) -> None:
-        """``rules`` is ``[state]`` of the manifest; ``keys`` may be shared with the :class:`Sealer`."""
+    def __init__(
+        self, leaf: Leaf, host: HostLine, keys: SealingKeys, rules: StateRules, clock: EnclaveTime | None = None
+    ) -> None:
+        """Made once an enclave.
+
+        Args:
+            leaf: has the anchors.
+            host: keeps the records.
+            keys: may be shared with the :class:`Sealer`.
+            rules: ``[state]`` of the manifest.
+            clock: each commit has its time, and it is told of the last one's; None where nothing is judged by time.
+        """
         self._leaf = leaf
         self._host = host
         self._keys = keys
         self._rules = rules
+        self._clock = clock
         self._limit = rules.max_kib * 1024
         self._archive = Archive(host, keys, rules.binding)
         self._state = State()
@@ -218,6 +234,9 @@ class Store:
         self._state.apply(changes)
         self._grown += history.size
         self._anchor = anchor
+        last = self._state.get(_COMMIT_TIME)
+        if self._clock is not None and last is not None:
+            self._clock.is_after(parse_time(last))
 
     # Committing
 
@@ -257,6 +276,8 @@ class Store:
             kept.append(member)
         if not kept:
             return
+        if self._clock is not None:  # read by no transaction, so this overtakes none
+            changes[_COMMIT_TIME] = self._clock.commit_time(self._state.get(_COMMIT_TIME))
         try:
             mark = await self._make_durable(changes, effect, min(member.deadline for member in kept))
             for member in kept:

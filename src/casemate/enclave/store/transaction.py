@@ -5,7 +5,7 @@ from heapq import merge
 from typing import Protocol
 
 from casemate.enclave.store.reads import Effect, KeyRange, Reads
-from casemate.enclave.store.state import State, cost
+from casemate.enclave.store.state import AFTER_OWN, OWN, State, cost
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
@@ -100,6 +100,8 @@ class Transaction:
         if not 1 <= limit <= MAX_LISTED:
             raise refuse(Code.STATE_LIMIT, f"a list of {limit} keys, 1 to {MAX_LISTED} can be had")
         first, inclusive = (prefix, True) if after is None or after < prefix else (after, False)
+        if first < AFTER_OWN:
+            first, inclusive = AFTER_OWN, True
         found: list[str] = []
         for key in self._keys_from(first, inclusive=inclusive):
             if not key.startswith(prefix) or len(found) == limit:
@@ -107,6 +109,16 @@ class Transaction:
             found.append(key)
         self._reads.add_range(KeyRange(first, inclusive, prefix, found[-1] if len(found) == limit else None))
         return found
+
+    def get_own(self, name: str) -> bytes | None:
+        """A value of the enclave's own, of which its functions know nothing."""
+        self._check_not_overtaken()
+        return self._read(OWN + name)
+
+    def put_own(self, name: str, value: bytes) -> None:
+        """Sets a value of the enclave's own."""
+        self._check_not_overtaken()
+        self._put(OWN + name, value)
 
     async def commit(self, deadline: float) -> StateMark:
         """Makes all changes durable, or none; where the history stands then. To be called once, as the last step.
@@ -184,6 +196,8 @@ class Transaction:
             raise refuse(Code.STATE_LIMIT, "a key with a lone surrogate, which UTF-8 cannot hold") from None
         if not 1 <= size <= MAX_KEY:
             raise refuse(Code.STATE_LIMIT, f"a key of {size} bytes of UTF-8, want 1 to {MAX_KEY}")
+        if key.startswith(OWN):
+            raise refuse(Code.STATE_LIMIT, "a key that begins with U+0000, as the enclave's own do: choose another")
 
     def _check_not_overtaken(self) -> None:
         if self._overtaken_at is not None:

@@ -13,7 +13,7 @@ from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.protocol import manifest_text as grammar
 from casemate.wire.protocol.call import MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import run, uses
+from casemate.wire.protocol.capabilities import appraise, run, uses
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME
 from casemate.wire.protocol.function_name import NAME as NAME_PATTERN
@@ -57,6 +57,7 @@ def manifest_schema() -> Json:
                 "monitor": _monitor(),
                 "uses": _uses(),
                 "run": _run(),
+                "appraise": _appraise(),
             },
             required=("enclave", "limits", "entry"),
         ),
@@ -330,6 +331,26 @@ def _run() -> Json:
     }
     required = ("engines", "memory_mib", "time_ms", "output_kib", "code_kib")
     return {"description": "Code that callers bring, and what it may use.", **_table(members, required)}
+
+
+def _appraise() -> Json:
+    path = {"type": "string", "minLength": 1, "description": "A measured file under schemas/ or guest/."}
+    members = {
+        "built": {
+            "type": "string",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
+            "description": "The day of the build; the enclave's time never stands before.",
+        },
+        "unsafe": {"type": "boolean", "default": False, "description": "Policies may say ANY_ and UNSAFE_."},
+        "policies": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{appraise.POLICY_NAME.pattern}$"},
+            "additionalProperties": path,
+            "maxProperties": appraise.MAX_POLICIES,
+            "description": "Policies that are part of the image, by the names that context.appraise takes.",
+        },
+    }
+    return {"description": "Evidence of other enclaves is appraised.", **_table(members, ("built",))}
 
 
 def _table(members: Json, required: Iterable[str] = ()) -> Json:

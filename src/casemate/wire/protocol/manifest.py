@@ -14,6 +14,7 @@ from casemate.wire.protocol.manifest_table import Schema
 from casemate.wire.protocol.seal_binding import SealBinding
 
 if TYPE_CHECKING:
+    from casemate.wire.protocol.capabilities.appraise import AppraiseRules
     from casemate.wire.protocol.capabilities.run import RunRules
 
 
@@ -204,6 +205,14 @@ class Manifest:
     """Receipts say what their call has used."""
     run: "RunRules | None" = None
     """None where the function may run no code but its own."""
+    appraise: "AppraiseRules | None" = None
+    """None where the function may appraise no evidence."""
+
+    @property
+    def judges_by_time(self) -> bool:
+        """Whether the enclave appraises evidence of other chips, for its function or for its own sessions."""
+        demanded = [use.demands for use in self.uses] + [caller.demands for caller in self.enclave_callers]
+        return self.appraise is not None or any(demands.evidence is not None for demands in demanded)
 
     def entry(self, name: str) -> EntryPoint | None:
         """The entry point of that name."""

@@ -60,6 +60,10 @@ Example:
     output_kib = 64
     code_kib = 64
 
+    [appraise]
+    built = "2026-12-01"
+    policies = { partner = "schemas/partner.policy.toml" }
+
     [monitor.ocalls]
     most = 600
     then = "slow"
@@ -80,7 +84,7 @@ from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import run
+from casemate.wire.protocol.capabilities import appraise, run
 from casemate.wire.protocol.capabilities import uses as uses_tables
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, parse_enclave_caller, parse_uses
 from casemate.wire.protocol.faults import Code
@@ -151,7 +155,7 @@ NEEDED_PERMISSIONS: Final[Mapping[Engine, tuple[Permission, ...]]] = {
 KEYS: Final = {
     "": (
         *("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor"),
-        *("uses", "run"),
+        *("uses", "run", "appraise"),
     ),
     "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation", "permissions"),
     "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
@@ -164,6 +168,7 @@ KEYS: Final = {
     "monitor.NAME": ("most", "then"),
     **uses_tables.KEYS,
     "run": run.KEYS,
+    "appraise": appraise.KEYS,
 }
 """The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors``, ``uses`` are names that
 the author chose, those of ``monitor`` are what is counted."""
@@ -228,6 +233,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         monitor=_monitor(top.table("monitor", tuple(Monitored), optional=True)),
         receipt_metrics=top.table("receipt", KEYS["receipt"], optional=True).flag("metrics", absent=False),
         run=run.parse_run(top),
+        appraise=appraise.parse_appraise(top, files),
     )
     if not manifest.entries:
         raise ManifestError("entry", got="empty", want="at least one [entry.NAME]")
