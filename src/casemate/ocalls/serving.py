@@ -85,7 +85,7 @@ async def _serve(supervisor: socket.socket, answering: Answering) -> None:
 
     takes = tag_of(ServeHost)
     serving = asyncio.create_task(
-        serve_frames(AsyncChannel(supervisor), answer, at_once=2, takes=lambda message: message[:1] == takes)
+        serve_frames(AsyncChannel(supervisor), answer, at_once=2, takes=lambda message: message[: len(takes)] == takes)
     )
     await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
 

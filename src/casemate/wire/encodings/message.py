@@ -65,19 +65,27 @@ _Parse = Callable[[str, Reader], Any]
 _Codec = tuple[_Encode, _Parse]
 T = TypeVar("T")
 
+_TWO_BYTES = 0xFF
+"""The first byte of all tags that have two."""
+
 _TAGS: dict[type, int] = {}
 _RETIRED: dict[int, tuple[str, object, object]] = {}
 _CODECS: dict[Any, _Codec] = {}
 
 
 def message(tag: int) -> Callable[[type[T]], type[T]]:
-    """Registers a frozen dataclass under the one-byte ``tag`` that stands before its fields on the wire.
+    """Registers a frozen dataclass under the ``tag`` that stands before its fields on the wire.
+
+    Args:
+        tag: one byte below 0xFF; or two, the first of which is 0xFF.
 
     Raises:
-        ValueError: another class has it, or had it once.
+        ValueError: another class has it, or had it once; or it is no tag.
     """
 
     def register(cls: type[T]) -> type[T]:
+        if not (0 <= tag < _TWO_BYTES or tag >> 8 == _TWO_BYTES):
+            raise ValueError(f"{tag:#x} of {cls.__name__} is no tag, want 0x00 to 0xfe or 0xff00 to 0xffff")
         if tag in _TAGS.values() or tag in _RETIRED:
             raise ValueError(f"tag {tag:#04x} of {cls.__name__} is taken")
         _TAGS[cls] = tag
@@ -105,20 +113,23 @@ def encode_message(value: object, *, prefix: bytes = b"") -> bytes:
 
 def message_parts(value: object) -> list[bytes]:
     """What :func:`encode_message` joins: for who puts it into a larger text, and would copy it again."""
-    out = [bytes((_TAGS[type(value)],))]
+    out = [tag_of(type(value))]
     _codec(type(value))[0](type(value).__name__, value, out)
     return out
 
 
 def tag_of(cls: type) -> bytes:
-    """The first byte of every encoded message of that registered class."""
-    return bytes((_TAGS[cls],))
+    """The bytes with which every encoded message of that registered class begins."""
+    tag = _TAGS[cls]
+    return bytes((tag,)) if tag < _TWO_BYTES else tag.to_bytes(2, "big")
 
 
 def parse_message(data: bytes | memoryview, *wanted: type[T]) -> T:
     """Parses ``data`` as one whole message of the ``wanted`` types; else :class:`WireError`."""
     reader = Reader("message", data)
     tag = reader.uint("tag", 1)
+    if tag == _TWO_BYTES:
+        tag = tag << 8 | reader.uint("tag", 1)
     for cls in wanted:
         if _TAGS[cls] == tag:
             value: T = _codec(cls)[1](cls.__name__, reader)

@@ -88,10 +88,23 @@ def test_there_are_messages_on_every_link() -> None:
     assert {cls.__module__.rpartition(".")[2] for cls in MESSAGES} >= {"chip", "host", "leaf", "spawner", "entry"}
 
 
-def test_tags_are_unique_bytes() -> None:
-    tags = [message._TAGS[cls] for cls in MESSAGES]
+def test_tags_are_unique_and_none_begins_another() -> None:
+    tags = [message.tag_of(cls) for cls in MESSAGES]
     assert len(set(tags)) == len(tags)
-    assert all(0 < tag < 256 for tag in tags)
+    assert all(len(tag) == (2 if tag[0] == 0xFF else 1) for tag in tags)
+
+
+@pytest.mark.parametrize("tag", [-1, 0xFF, 0x100, 0xFEFF, 0x10000])
+def test_refuses_to_register_what_is_no_tag(tag: int) -> None:
+    with pytest.raises(ValueError, match="is no tag"):
+        message.message(tag)(_Many)
+
+
+def test_a_tag_of_two_bytes_is_read_whole() -> None:
+    first = next(cls for cls in MESSAGES if message._TAGS[cls] < 0xFF)
+    for data, got in ((b"\xff", "0 bytes"), (bytes((0xFF, message._TAGS[first])), f"0xff{message._TAGS[first]:02x}")):
+        with pytest.raises(WireError, match=got):
+            parse_message(data, first)
 
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.__name__)
@@ -166,4 +179,4 @@ def test_refuses_to_encode_what_does_not_fit(value: _Many) -> None:
 def test_refuses_a_message_of_another_kind_than_wanted() -> None:
     first, second = MESSAGES[:2]
     with pytest.raises(WireError, match=second.__name__):
-        parse_message(bytes((message._TAGS[first],)), second)
+        parse_message(message.tag_of(first), second)
