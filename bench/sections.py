@@ -14,6 +14,7 @@ from bench.neighbours import neighbours
 from bench.pages import pages
 from bench.python import python
 from bench.quotes import quotes
+from bench.services import services
 from bench.signing import signing
 from bench.snp import snp
 from bench.start import start
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[Lab], list[Row]]] = {
     "callers": callers,
     "python": python,
     "neighbours": neighbours,
+    "service": services,
     "http": http,
     "state": state,
     "stream": streams,
