@@ -20,9 +20,9 @@ from casemate.wire.encodings.json_text import MAX_ITEMS, parse_json
 from casemate.wire.encodings.pem import MAX_CERTIFICATE, encode_chain, parse_chain, read_certificates
 from casemate.wire.encodings.toml_text import MAX_KEYS, MAX_PARTS, MAX_TOML, MAX_WORD, parse_toml
 from casemate.wire.encodings.x509 import CertificateParts, RevocationListParts
-from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.protocol.manifest_table import MAX_SCHEMA
 from casemate.wire.protocol.manifest_text import MAX_MANIFEST, parse_manifest
+from casemate.wire.protocol.tee import MAX_ENDORSEMENTS
 
 pytestmark = [
     pytest.mark.alone,
@@ -228,7 +228,7 @@ COSTS = (
         accepted=False,
         ready=_checking(b'{"pattern":"^([ab]*a[ab]{200}b)*$"}'),
     ),
-    Cost("revocation list: entries", ELSEWHERE, RevocationListParts.parse, _crl, MAX_COLLATERAL),
+    Cost("revocation list: entries", ELSEWHERE, RevocationListParts.parse, _crl, MAX_ENDORSEMENTS),
     Cost("certificate: zeros", ELSEWHERE, CertificateParts.parse, bytes, MAX_CERTIFICATE, accepted=False),
     Cost("OID: a giant arc", ELSEWHERE, _oid, lambda size: b"\xff" * (size - 1) + b"\x01", MIB, accepted=False),
     Cost("PEM: a chain", ELSEWHERE, _parse_pem, _chain, 8 * MAX_CERTIFICATE),

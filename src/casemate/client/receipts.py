@@ -24,12 +24,11 @@ from casemate.wire.encodings.fields import MAX_U32, without_trailing_zeros
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.protocol.call import MAX_ARGUMENTS, CallMetrics, Receipt, StateMark, commitment
 from casemate.wire.protocol.caller_key import caller_key_text, parse_caller_key
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
-from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
+from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, MAX_ENDORSEMENTS, Tee
 
 FORMAT = "casemate-receipt"
 VERSION = 4
@@ -92,7 +91,7 @@ class ReceiptBundle:
                 "report_data": binding_document(self.binding),
                 "tee": str(self.proof.tee),
                 "evidence": base64.b64encode(self.proof.evidence).decode(),
-                "endorsements": parse_json("endorsements", self.proof.encoded_endorsements(), limit=MAX_COLLATERAL),
+                "endorsements": parse_json("endorsements", self.proof.encoded_endorsements(), limit=MAX_ENDORSEMENTS),
                 "appraised_at": date_text(self.appraised_at),
                 "openings": {"input": _opening_members(self.input), "output": _opening_members(self.output)},
             }

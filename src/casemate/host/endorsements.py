@@ -7,10 +7,9 @@ from casemate.host.vm.firmware import SevFirmware
 from casemate.host.vm.revocation_lists import read_revocation_list
 from casemate.process.plain_file import read_plain
 from casemate.wire.errors import os_error_text
-from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.messages.snp_firmware import PlatformStatus
 from casemate.wire.protocol.faults import Code, refuse
-from casemate.wire.protocol.tee import Tee
+from casemate.wire.protocol.tee import MAX_ENDORSEMENTS, Tee
 from casemate.wire.snp.endorsements import CertifiedKey
 
 
@@ -28,12 +27,12 @@ class CollateralCache:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_ino)
             if stamp != self._stamp:
-                self._content = read_plain(self._path, MAX_COLLATERAL + 1)
+                self._content = read_plain(self._path, MAX_ENDORSEMENTS + 1)
                 self._stamp = stamp
         except OSError as error:
             raise refuse(Code.UNAVAILABLE, f"no collateral at {self._path}: {os_error_text(error)}") from None
-        if len(self._content) > MAX_COLLATERAL:
-            raise refuse(Code.UNAVAILABLE, f"collateral is over {MAX_COLLATERAL} bytes")
+        if len(self._content) > MAX_ENDORSEMENTS:
+            raise refuse(Code.UNAVAILABLE, f"collateral is over {MAX_ENDORSEMENTS} bytes")
         return self._content
 
 

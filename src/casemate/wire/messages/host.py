@@ -10,10 +10,7 @@ from casemate.wire.protocol.call import MAX_SEALED, PROTOCOL, Envelope
 from casemate.wire.protocol.deployment import NO_DEPLOYMENT, deployment_id
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
-from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
-
-MAX_COLLATERAL = 1024 * 1024
-"""Longest collateral (bytes of JSON)."""
+from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, MAX_ENDORSEMENTS, Tee
 
 
 @message(0x61)
@@ -57,7 +54,7 @@ class EvidenceIs:
     receipt_key: Bytes32
     layers: SandboxLayers
     session: U64
-    endorsements: Annotated[bytes, Limit(MAX_COLLATERAL)]
+    endorsements: Annotated[bytes, Limit(MAX_ENDORSEMENTS)]
     """JSON. For a quote in the shape of Intel's sgx_ql_qve_collateral_t as dcap-qvl writes it (QuoteCollateralV3);
     for an attestation report as :mod:`casemate.wire.snp.endorsements` says."""
 

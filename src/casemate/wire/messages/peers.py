@@ -17,12 +17,11 @@ from enum import StrEnum
 from typing import Annotated
 
 from casemate.wire.encodings.message import U64, Bytes32, Fixed, Limit, message
-from casemate.wire.messages.host import MAX_COLLATERAL
 from casemate.wire.protocol.call import ENCAPSULATION_SIZE, MAX_SEALED, Envelope
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
-from casemate.wire.protocol.tee import MAX_REPORT
+from casemate.wire.protocol.tee import MAX_ENDORSEMENTS, MAX_REPORT
 
 MAX_EVIDENCE = 65536
 """Longest evidence, or REPORT in its place (bytes)."""
@@ -83,7 +82,7 @@ class PeerIntroduced:
     """The session's secret, sealed to B's HPKE key."""
     evidence: Annotated[bytes, Limit(MAX_EVIDENCE)]
     """A's REPORT for B (LOCAL), or A's evidence."""
-    endorsements: Annotated[bytes, Limit(MAX_COLLATERAL)]
+    endorsements: Annotated[bytes, Limit(MAX_ENDORSEMENTS)]
     """Of that evidence; empty for a REPORT."""
     receipt_key: Bytes32
     layers: SandboxLayers
@@ -145,7 +144,7 @@ class PeerProved:
     number: U64
     evidence: Annotated[bytes, Limit(MAX_EVIDENCE)]
     """B's REPORT for A (LOCAL), or B's evidence."""
-    endorsements: Annotated[bytes, Limit(MAX_COLLATERAL)]
+    endorsements: Annotated[bytes, Limit(MAX_ENDORSEMENTS)]
     receipt_key: Bytes32
     layers: SandboxLayers
 

@@ -10,6 +10,9 @@ from casemate.wire.protocol.deployment import NO_DEPLOYMENT
 MAX_REPORT = 1184
 """Bytes of the longest report: SEV-SNP's attestation report; SGX's REPORT has 432."""
 
+MAX_ENDORSEMENTS = 1024 * 1024
+"""Longest endorsements of evidence by its maker (bytes of JSON)."""
+
 LAUNCH_DIGEST_SIZE = 48
 """Bytes of the longest measurement: SEV-SNP's launch digest is of SHA-384, MRENCLAVE of SHA-256."""
 
