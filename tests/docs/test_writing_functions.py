@@ -12,6 +12,7 @@ from tests.rigs.docs.markdown import ROOT, table
 
 import casemate
 from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
+from casemate.wire.protocol.capabilities.service import Family, Hook, Kind
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import Engine, Manifest, Monitored, Permission, Reaction, Recovery
 from casemate.wire.protocol.manifest_table import ManifestError
@@ -22,6 +23,7 @@ from casemate.wire.protocol.seal_binding import SealBinding
 FUNCTIONS = (ROOT / "docs" / "writing-functions.md").read_text()
 KEYS = {row[0].strip("`"): row[1] for row in table(FUNCTIONS, "key")}
 MAIN = b"export function add() {}"
+POLICY = "schemas/partner.policy.toml"
 
 
 def _manifest() -> dict[str, Any]:
@@ -43,7 +45,16 @@ def _manifest() -> dict[str, Any]:
             "NAME": "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
             "shop": {"enclave": {"mrenclave": "ab" * 32}},
         },
-        "entry": {"NAME": {**schemas, "callers": "anyone", "plain": False, "stream": False}},
+        "entry": {
+            "NAME": {
+                **schemas,
+                "callers": "anyone",
+                "plain": False,
+                "stream": False,
+                "kind": "query",
+                "idempotent": True,
+            }
+        },
         "ra_tls": {"enabled": False},
         "state": {"policy": "mrsigner", "recovery": "never", "max_kib": 64},
         "ocall": {"NAME": dict(schemas)},
@@ -78,6 +89,14 @@ def _manifest() -> dict[str, Any]:
             "at_once": 1,
             "per_call": 1,
         },
+        "appraise": {"built": "2026-12-01", "unsafe": False, "policies": {"partner": POLICY}},
+        "service": {
+            "version": "1.4.0",
+            "family": "crypto",
+            "description": "Signs.",
+            "configuration": {"type": "object"},
+            "hooks": ["start"],
+        },
         "monitor": {subject: {"most": 10, "then": "warn"} for subject in Monitored},
     }
 
@@ -89,7 +108,7 @@ def _parsed(manifest: dict[str, Any], main: str = "guest/main.js") -> Manifest:
         return json.dumps(value)
 
     text = "\n".join(f"{name} = {inline(value)}" for name, value in manifest.items())
-    return parse_manifest(text.encode(), {main: MAIN}.get)
+    return parse_manifest(text.encode(), {main: MAIN, POLICY: b"policy"}.get)
 
 
 _NAMED = {
@@ -138,7 +157,7 @@ def test_the_reference_has_every_key_and_no_other() -> None:
 
 def _leaves(manifest: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in manifest.items():
-        if isinstance(value, dict) and name not in ("input", "output", "details"):
+        if isinstance(value, dict) and name not in ("input", "output", "details", "configuration", "policies"):
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
@@ -171,6 +190,9 @@ def test_an_integer_may_be_within_the_bounds_of_the_reference(key: str) -> None:
         ("enclave.permissions", Permission),
         ("state.policy", SealBinding),
         ("state.recovery", Recovery),
+        ("service.family", Family),
+        ("service.hooks", Hook),
+        ("entry.NAME.kind", Kind),
         ("monitor.NAME.then", Reaction),
     ],
 )

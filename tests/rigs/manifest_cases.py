@@ -10,6 +10,7 @@ FILES = {
     "guest/main.py": b"def search(input, context): ...",
     "schemas/search.input.json": b'{"type": "object"}',
     "schemas/search.output.json": b'{"type": "string"}',
+    "schemas/partner.policy.toml": b"tee = 'sgx'",
     "schemas/not-yet.json": b'{"type": "object"}',
     "schemas/broken.json": b'{"type": ',
     "schemas/twice.json": b'{"type": "null", "type": "string"}',

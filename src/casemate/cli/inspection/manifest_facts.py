@@ -3,6 +3,7 @@
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.caller_key import caller_key_text
 from casemate.wire.protocol.capabilities.appraise import AppraiseRules
+from casemate.wire.protocol.capabilities.service import Hook, Kind, ServiceRules
 from casemate.wire.protocol.capabilities.uses import (
     MeasurementDemand,
     PeerDemands,
@@ -13,7 +14,7 @@ from casemate.wire.protocol.capabilities.uses import (
     Use,
 )
 from casemate.wire.protocol.image_index import MANIFEST_PATH, file_of, parse_index
-from casemate.wire.protocol.manifest import DeclaredError, Manifest
+from casemate.wire.protocol.manifest import DeclaredError, EntryPoint, Manifest
 from casemate.wire.protocol.manifest_table import ManifestError
 from casemate.wire.protocol.manifest_text import parse_manifest
 
@@ -39,13 +40,14 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         () if run is None else ((_OF_CALLERS, f"{', '.join(run.engines)}, {run.time_ms} ms, {run.memory_mib} MiB"),)
     )
     return (
+        *(() if manifest.service is None else _service(manifest.service)),
         ("engine", f"{manifest.engine}, isolation {manifest.isolation}"),
         ("permissions", ", ".join(sorted(manifest.permissions)) or _NONE),
         ("state", _NONE if state is None else f"{state.max_kib} KiB, {state.binding}, recovery {state.recovery}"),
         *of_callers,
         *(() if manifest.appraise is None else (("appraises", _appraises(manifest.appraise)),)),
         ("OCALLs", ", ".join(ocall.name for ocall in manifest.ocalls) or _NONE),
-        ("entry points", ", ".join(entry.name for entry in manifest.entries)),
+        ("entry points", ", ".join(map(_entry, manifest.entries))),
         *((f"calls {use.name}", _use(use)) for use in manifest.uses),
         *((f"called by {each.name}", _demands(each.demands)) for each in manifest.enclave_callers),
         ("own errors", ", ".join(map(_error, manifest.errors)) or _NONE),
@@ -61,6 +63,23 @@ def _appraises(rules: AppraiseRules) -> str:
     names = ", ".join(policy.name for policy in rules.policies)
     words = "policies may say ANY_ and UNSAFE_" if rules.unsafe else "no policy may say ANY_ or UNSAFE_"
     return f"{names or 'by policies of its own making'}; {words}; built {rules.built.date()}"
+
+
+def _service(rules: ServiceRules) -> tuple[tuple[str, str], ...]:
+    hooks = ", ".join(hook for hook in Hook if hook in rules.hooks) or _NONE
+    configured = "by its deployment's owner" if rules.configuration is not None else "nothing can be"
+    return (
+        ("service", f"version {rules.version}, {rules.family}: {rules.description}"),
+        ("hooks", hooks),
+        ("configured", configured),
+    )
+
+
+def _entry(entry: EntryPoint) -> str:
+    if entry.operation is None:
+        return entry.name
+    again = ", idempotent" if entry.operation.kind is Kind.COMMAND and entry.operation.idempotent else ""
+    return f"{entry.name} ({entry.operation.kind}{again})"
 
 
 def _use(use: Use) -> str:

@@ -13,7 +13,7 @@ from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.protocol import manifest_text as grammar
 from casemate.wire.protocol.call import MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import appraise, run, uses
+from casemate.wire.protocol.capabilities import appraise, run, service, uses
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME
 from casemate.wire.protocol.function_name import NAME as NAME_PATTERN
@@ -58,6 +58,7 @@ def manifest_schema() -> Json:
                 "uses": _uses(),
                 "run": _run(),
                 "appraise": _appraise(),
+                "service": _service(),
             },
             required=("enclave", "limits", "entry"),
         ),
@@ -157,6 +158,8 @@ def _entry() -> Json:
         },
         "plain": _flag("true: may also be called in the clear."),
         "stream": _flag("true: a generator that takes and gives bytes in pieces."),
+        "kind": _choice("Of a service's operation: whether it may change anything. Needs [service].", service.Kind),
+        "idempotent": _flag("true: asked twice it does as much as once. Queries always are."),
     }
     return {
         **_table(members, ("input", "output", "callers")),
@@ -331,6 +334,25 @@ def _run() -> Json:
     }
     required = ("engines", "memory_mib", "time_ms", "output_kib", "code_kib")
     return {"description": "Code that callers bring, and what it may use.", **_table(members, required)}
+
+
+def _service() -> Json:
+    hooks = {
+        "type": "array",
+        "items": {"enum": [str(each) for each in service.Hook]},
+        "uniqueItems": True,
+        "default": [],
+        "description": "What the main module exports besides the operations.",
+    }
+    members = {
+        "version": _text("Three numbers, as in 1.4.0.", pattern=_whole(service.VERSION)),
+        "family": _choice("What it is about.", service.Family),
+        "description": {"type": "string", "minLength": 1, "description": "One line, for those who look for a service."},
+        "configuration": _schema("Schema of what the deployment's owner configures. Needs [state]."),
+        "hooks": hooks,
+    }
+    required = ("version", "family", "description")
+    return {"description": "Makes the image a service; entry points are its operations.", **_table(members, required)}
 
 
 def _appraise() -> Json:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
+from casemate.wire.protocol.capabilities.service import OperationRules, ServiceRules
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, Use
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest_table import Schema
@@ -92,6 +93,8 @@ class EntryPoint:
     """It may also be called without encryption and without a signature, so that the operator can read the call."""
     stream: bool
     """It is an asynchronous generator that takes and gives bytes in pieces."""
+    operation: OperationRules | None = None
+    """What it is as an operation of a service; None where the image is none."""
 
     def admits(self, public_key: bytes | None) -> bool:
         """Whether a call may enter that this key signed; None for a call without a signature."""
@@ -213,6 +216,9 @@ class Manifest:
         """Whether the enclave appraises evidence of other chips, for its function or for its own sessions."""
         demanded = [use.demands for use in self.uses] + [caller.demands for caller in self.enclave_callers]
         return self.appraise is not None or any(demands.evidence is not None for demands in demanded)
+
+    service: ServiceRules | None = None
+    """None where the image is no service."""
 
     def entry(self, name: str) -> EntryPoint | None:
         """The entry point of that name."""

@@ -16,6 +16,11 @@ Example:
     isolation = "caller"
     permissions = ["seal", "log"]
 
+    [service]
+    version = "1.4.0"
+    family = "custom"
+    description = "Finds documents by their words."
+
     [limits]
     memory_mib = 64
     time_ms = 2000
@@ -33,6 +38,7 @@ Example:
     callers = ["alice"]
     plain = false
     stream = false
+    kind = "query"
 
     [state]
     policy = "mrsigner"
@@ -84,7 +90,7 @@ from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import appraise, run
+from casemate.wire.protocol.capabilities import appraise, run, service
 from casemate.wire.protocol.capabilities import uses as uses_tables
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, parse_enclave_caller, parse_uses
 from casemate.wire.protocol.faults import Code
@@ -155,11 +161,11 @@ NEEDED_PERMISSIONS: Final[Mapping[Engine, tuple[Permission, ...]]] = {
 KEYS: Final = {
     "": (
         *("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor"),
-        *("uses", "run", "appraise"),
+        *("uses", "run", "appraise", "service"),
     ),
     "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation", "permissions"),
     "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
-    "entry.NAME": ("input", "output", "callers", "plain", "stream"),
+    "entry.NAME": ("input", "output", "callers", "plain", "stream", *service.OF_ENTRY),
     "ocall.NAME": ("input", "output"),
     "state": ("policy", "recovery", "max_kib"),
     "ra_tls": ("enabled",),
@@ -169,6 +175,7 @@ KEYS: Final = {
     **uses_tables.KEYS,
     "run": run.KEYS,
     "appraise": appraise.KEYS,
+    "service": service.KEYS,
 }
 """The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors``, ``uses`` are names that
 the author chose, those of ``monitor`` are what is counted."""
@@ -224,7 +231,9 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         state=_state(top),
         ra_tls=_ra_tls(top),
         entries=_functions(
-            top.table("entry"), KEYS["entry.NAME"], lambda name, table: _entry(name, table, by_name, files)
+            top.table("entry"),
+            KEYS["entry.NAME"],
+            lambda name, table: _entry(name, table, by_name, files, of_service="service" in top),
         ),
         ocalls=_functions(
             top.table("ocall", optional=True), KEYS["ocall.NAME"], lambda name, table: _ocall(name, table, files)
@@ -234,6 +243,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         receipt_metrics=top.table("receipt", KEYS["receipt"], optional=True).flag("metrics", absent=False),
         run=run.parse_run(top),
         appraise=appraise.parse_appraise(top, files),
+        service=service.parse_service(top, files, isolation=isolation),
     )
     if not manifest.entries:
         raise ManifestError("entry", got="empty", want="at least one [entry.NAME]")
@@ -338,7 +348,9 @@ def _callers(table: Table) -> tuple[Caller | EnclaveCaller, ...]:
     return tuple(found)
 
 
-def _entry(name: str, table: Table, callers: Mapping[str, Caller | EnclaveCaller], files: Files) -> EntryPoint:
+def _entry(
+    name: str, table: Table, callers: Mapping[str, Caller | EnclaveCaller], files: Files, *, of_service: bool
+) -> EntryPoint:
     admitted = _admitted(table, callers)
     keys = tuple(each for each in admitted if isinstance(each, Caller)) if admitted is not ANYONE else ANYONE
     entry = EntryPoint(
@@ -349,6 +361,7 @@ def _entry(name: str, table: Table, callers: Mapping[str, Caller | EnclaveCaller
         enclaves=() if admitted is ANYONE else tuple(each for each in admitted if isinstance(each, EnclaveCaller)),
         plain=table.flag("plain", absent=False),
         stream=table.flag("stream", absent=False),
+        operation=service.parse_operation(table, of_service=of_service),
     )
     if entry.plain and entry.callers is not ANYONE:
         raise ManifestError(
