@@ -66,6 +66,8 @@ class Workshop:
         state: dict[str, Any] | None = None,
         run: dict[str, Any] | None = None,
         uses: dict[str, Any] | None = None,
+        appraise: dict[str, Any] | None = None,
+        schemas: dict[str, str] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
         output_kib: int = 64,
@@ -81,7 +83,7 @@ class Workshop:
     ) -> Image:
         """An image of one module; by default its one entry is ``main``, for anyone, with any input and output.
 
-        Its code may use all that a permission can grant.
+        Its code may use all that a permission can grant. ``schemas`` are files in the folder of that name.
 
         The manifest does not have the keys whose arguments are None.
         """
@@ -118,6 +120,11 @@ class Workshop:
             manifest["run"] = run
         if uses is not None:
             manifest["uses"] = uses
+        if appraise is not None:
+            manifest["appraise"] = appraise
+        for name, text in (schemas or {}).items():
+            (folder / "schemas").mkdir(exist_ok=True)
+            (folder / "schemas" / name).write_text(text)
         if receipt_metrics:
             manifest["receipt"] = {"metrics": True}
         if ra_tls:

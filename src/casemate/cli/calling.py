@@ -175,9 +175,10 @@ def show(
 
     That has what the function printed, where it is known: ``console``.
     """
-    from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
+    from casemate.cli.evidence.verdicts import evidence_facts
     from casemate.cli.metrics_text import metrics_document, metrics_facts
     from casemate.cli.receipt_text import state_warning
+    from casemate.verifier.claims import evidence_document
     from casemate.wire.protocol.caller_key import caller_key_text
 
     receipt = answered.result.receipt.receipt

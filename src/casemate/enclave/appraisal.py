@@ -4,7 +4,9 @@ An enclave that appraises others' evidence runs the verifier that relying partie
 """
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +19,11 @@ from casemate.enclave.rehearsal import RehearsalError
 from casemate.verifier import (
     INTEL_SGX_ROOT,
     AcceptedStatus,
+    AllOfPolicy,
+    AnyEndorsements,
+    AnyEvidence,
+    AnyPolicy,
+    BoundValues,
     ExpectedReportData,
     PolicyError,
     RefusedError,
@@ -24,17 +31,55 @@ from casemate.verifier import (
     SgxEvidence,
     SgxPolicy,
     SimulatedRoot,
+    SnpEndorsements,
+    SnpEvidence,
     appraise,
+    appraise_any,
     parse_any_policy,
 )
+from casemate.verifier.claims import Claims, claims_of
+from casemate.verifier.composition import given_up
 from casemate.verifier.crypto import certificate_issued_by, parse_certificate, parse_revocation_list, signed_by
+from casemate.verifier.issue_marks import IssueMarks
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA
 from casemate.verifier.snp.certificates import issued_by, parse_amd_certificate, report_signed_by
-from casemate.wire.errors import WireError
+from casemate.wire.errors import CasemateError, WireError
+from casemate.wire.messages.presented_evidence import PresentedEvidence
 from casemate.wire.protocol.capabilities.uses import EvidenceDemand, MakerRoot
 from casemate.wire.protocol.capabilities.uses import SimulatedRoot as DemandedSimulatedRoot
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
+from casemate.wire.protocol.tee import Tee
 from casemate.wire.sgx.collateral import Collateral
+from casemate.wire.snp.endorsements import CertifiedKey
+
+
+class EvidenceRefusedError(CasemateError):
+    """A rule does not hold; for the function, which decides what it says of that."""
+
+    def __init__(self, rule: str, *, got: str, want: object, advice: str = "") -> None:
+        super().__init__(f"{rule}: got {got}, want {want}")
+        self.advice = advice
+        self.rule = rule
+        self.got = got
+        self.want = str(want)
+
+
+class PolicyMistakeError(CasemateError):
+    """The policy is none, or gives up what the manifest does not allow it to: a mistake of the function's author."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appraised:
+    """Evidence that a policy of the function's has accepted."""
+
+    claims: Claims
+    """JSON."""
+    hpke_key: bytes | None
+    """The key that REPORTDATA binds; None where it binds none."""
+    marks: IssueMarks
+    simulated: bool
+    """The root is none of a maker's."""
+
 
 _TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _RSA_BITS = 4096
@@ -89,6 +134,63 @@ def appraise_peer(
         raise PeerRefusedError(refusal.rule, got=refusal.got, want=refusal.want, advice=refusal.advice) from None
     policy.check_layers(layers)
     return identity_in(verified.report)
+
+
+def appraise_presented(
+    presented: PresentedEvidence, policy: str, nonce: bytes | None, *, now: datetime, may_give_up: bool
+) -> Appraised:
+    """Evidence of whichever kind, by a policy's text.
+
+    Args:
+        presented: evidence, what it is said to bind, and endorsements.
+        policy: TOML or JSON.
+        nonce: the challenge that the evidence is to answer; None where the policy says itself what REPORTDATA is.
+        now: the enclave's time.
+        may_give_up: the policy may say ``ANY_`` and ``UNSAFE_``.
+
+    Raises:
+        EvidenceRefusedError: the first rule that does not hold, under the verifier's name.
+        PolicyMistakeError: the policy is none, or not for this.
+    """
+    demanded = _policy_in(policy, may_give_up=may_give_up)
+    try:
+        demanded = demanded if nonce is None else demanded.with_nonce(nonce)
+    except PolicyError as error:
+        raise PolicyMistakeError(f"a nonce is given, and the policy takes none: {error}") from None
+    bound = presented.bound
+    values = None if bound is None else BoundValues(bound.hpke_key, bound.receipt_key, bound.layers)
+    try:
+        evidence, endorsements = _parsed(presented, values)
+        verified = appraise_any(evidence, demanded, endorsements, now)
+    except WireError as error:
+        raise EvidenceRefusedError(Rule.EVIDENCE_KIND, got=f"{error.field}: {error.got}", want=error.want) from None
+    except RefusedError as refusal:
+        raise EvidenceRefusedError(refusal.rule, got=refusal.got, want=refusal.want, advice=refusal.advice) from None
+    key = None if verified.binding is None else verified.binding.hpke_key
+    return Appraised(claims_of(verified), key, verified.marks, verified.simulated)
+
+
+def _parsed(presented: PresentedEvidence, bound: BoundValues | None) -> tuple[AnyEvidence, AnyEndorsements]:
+    given = presented.endorsements
+    if presented.tee is Tee.SGX:
+        return SgxEvidence(presented.evidence, bound), None if given is None else Collateral.parse(given)
+    if given is None:
+        raise WireError("evidence.endorsements", got="none", want="certificates, and a revocation list if there is one")
+    return SnpEvidence(presented.evidence, bound), SnpEndorsements.of(CertifiedKey.parse(given))
+
+
+@lru_cache(maxsize=16)
+def _policy_in(text: str, *, may_give_up: bool) -> AnyPolicy | AllOfPolicy:
+    """Remembered, since the policies of an image are parsed again and again."""
+    try:
+        policy = parse_any_policy(text)
+    except PolicyError as error:
+        raise PolicyMistakeError(f"the policy: {error}") from None
+    words = given_up(policy)
+    if words and not may_give_up:
+        listed = ", ".join(words)
+        raise PolicyMistakeError(f"the policy says {listed}: name values instead, or write unsafe = true in [appraise]")
+    return policy
 
 
 def _policy_of(policy: PeerPolicy, evidence: EvidenceDemand, report_data: bytes) -> SgxPolicy:

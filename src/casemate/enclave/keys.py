@@ -16,10 +16,13 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import SECRET_SIZE, SESSION_KEYS_SIZE, CallBinding, Receipt, SessionBinding
 from casemate.wire.protocol.caller_key import has_small_order
 from casemate.wire.protocol.faults import Code, refuse
+from casemate.wire.protocol.padding import pad, unpad
 from casemate.wire.protocol.peers import PeerSession
+from casemate.wire.protocol.sealed_secret import parse_secret, secret_info, secret_text
 
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 """``wire.protocol.call.HPKE_SUITE`` (RFC 9180, sections 7.1 to 7.3)."""
@@ -59,6 +62,19 @@ class EnclaveKeys:
         if len(secret) != SECRET_SIZE:
             raise refuse(Code.CANNOT_OPEN, f"a session's secret has {SECRET_SIZE} bytes")
         return secret
+
+    def open_secret(self, text: str) -> bytes:
+        """What another enclave has sealed for this one: see :mod:`casemate.wire.protocol.sealed_secret`.
+
+        Raises:
+            FaultError: ``cannot-open``: it was not, or not for this launch, or it has changed.
+        """
+        try:
+            return bytes(unpad(SUITE.decrypt(parse_secret(text), self._hpke, info=secret_info(self.hpke_key))))
+        except WireError as error:
+            raise refuse(Code.CANNOT_OPEN, f"no sealed secret: {error}") from None
+        except InvalidTag:
+            raise refuse(Code.CANNOT_OPEN, "not sealed for this launch of this enclave, or changed since") from None
 
     def sign(self, receipt: Receipt) -> bytes:
         """The enclave's signature over a receipt."""
@@ -129,6 +145,19 @@ class PeerKeys:
             return self._responses.decrypt(binding.nonce, sealed, binding.response_aad(sealed_request))
         except InvalidTag:
             raise refuse(Code.PEER_REFUSED, "the answer is none of the other enclave's to this request") from None
+
+
+def seal_secret(public_key: bytes, text: bytes) -> str:
+    """Seals a text for the enclave that has this HPKE key, which evidence has vouched for.
+
+    Raises:
+        FaultError: ``peer-refused``: the key is a point of low order (RFC 9180, section 7.1.4).
+    """
+    try:
+        public = X25519PublicKey.from_public_bytes(public_key)
+        return secret_text(SUITE.encrypt(pad(text), public, info=secret_info(public_key)))
+    except ValueError:
+        raise refuse(Code.PEER_REFUSED, "the other enclave's HPKE key is a point that keeps no secret") from None
 
 
 class Sha256:

@@ -44,6 +44,7 @@ def load(part: OptionalPart) -> None:
         case OptionalPart.VERIFIER:
             from casemate.enclave.appraisal import rehearse_appraisal
 
+            import_module("casemate.enclave.capabilities.appraise")
             rehearse_appraisal()
     _loaded.add(part)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from casemate.enclave.chip.local_reports import rehearse_local_reports
-from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, is_same_hash, sha256
+from casemate.enclave.keys import SUITE, EnclaveKeys, Sha256, check_signature, is_same_hash, seal_secret, sha256
 from casemate.enclave.store.rehearsal import rehearse_store
 from casemate.images.layout import lay_out, read_pages
 from casemate.images.schemas.schemas import inbound_schema, outbound_schema
@@ -111,6 +111,8 @@ def _rehearse_ciphers() -> None:
     derived = HKDF(SHA256(), SESSION_KEYS_SIZE, salt=None, info=about.keys_info(keys.hpke_key)).derive(
         bytes(SECRET_SIZE)
     )
+    if keys.open_secret(seal_secret(keys.hpke_key, text)) != text:
+        raise RehearsalError("HPKE opened something else than was sealed")
     request = AESGCM(derived[:32]).encrypt(_CALL.nonce, text, _CALL.request_aad())
     if session.open(request, _CALL) != text:
         raise RehearsalError("AES-GCM opened something else than was sealed")

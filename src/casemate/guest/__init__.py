@@ -11,16 +11,18 @@ Example:
 What comes in (arguments, answers of the host, values of the state) is ``Any``: the manifest's schemas say what it is.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol, TypedDict, TypeVar, final
 
 __all__ = [
     "ABSENT",
     "Absent",
+    "AppraisalError",
     "AsyncChunks",
     "CallError",
     "Caller",
     "Chunks",
+    "Claims",
     "CodeError",
     "Context",
     "EnclaveError",
@@ -130,6 +132,47 @@ class CodeError(EnclaveError):
         super().__init__(code, message)
         self.code_sha256 = code_sha256
         self.metrics = metrics
+
+
+class AppraisalError(EnclaveError):
+    """Evidence of another enclave does not meet a policy; its ``code`` is ``appraisal-refused``.
+
+    Args:
+        message: in words.
+        rule: the first rule that does not hold, by the name that the verifier's documents have for it; or
+            ``nonce.drawn``, ``evidence.form``, ``memory.evaluation-number``, ``memory.list-number``.
+        got: what the evidence has.
+        want: what would be accepted.
+    """
+
+    def __init__(self, message: str, rule: str, got: str, want: str) -> None:
+        super().__init__("appraisal-refused", message)
+        self.rule = rule
+        self.got = got
+        self.want = want
+
+
+class Claims(dict[str, Any]):
+    """What verified evidence says, and the enclave's way to seal for whoever it is of. Given by ``context.appraise``.
+
+    Args:
+        members: the claims.
+        seal: asks the enclave.
+    """
+
+    __slots__ = ("_seal",)
+
+    def __init__(self, members: Mapping[str, Any], seal: Callable[[object], str]) -> None:
+        super().__init__(members)
+        self._seal = seal
+
+    def seal(self, value: Json) -> str:
+        """A text (base64) that only this launch of the appraised enclave can open, with :meth:`Context.open`.
+
+        Raises:
+            EnclaveError: ``guest-error``: the policy does not have the evidence bind a nonce, and so no key.
+        """
+        return self._seal(value)
 
 
 class Refusal(Exception):  # noqa: N818 - it is no error of the function's, but an answer to its caller
@@ -282,6 +325,37 @@ class Context(Protocol):
         Raises:
             CodeError: the code ended without a result.
             EnclaveError: ``guest-error``: the manifest does not allow it; ``busy``.
+        """
+
+    def nonce(self) -> str:
+        """A nonce (64 hexadecimal digits) for another enclave's evidence; needs ``[appraise]`` in the manifest.
+
+        It is good for one appraisal by a call of the same caller, within five minutes.
+        """
+
+    def appraise(
+        self, evidence: Mapping[str, object], policy: str | Mapping[str, object], nonce: str | None = None
+    ) -> Claims:
+        """Appraises another enclave's evidence inside this one; needs ``[appraise]`` in the manifest.
+
+        Args:
+            evidence: as the HTTP API gives it.
+            policy: a name in ``[appraise] policies``; or a policy: TOML or JSON as a text, or an object.
+            nonce: what :meth:`nonce` has drawn; None where the policy says itself what REPORTDATA is.
+
+        Raises:
+            AppraisalError: a rule does not hold.
+            EnclaveError: ``guest-error``: the policy is none, or gives up more than the manifest allows;
+                ``time-limit``; ``busy``.
+        """
+
+    def open(self, text: str) -> Any:
+        """What another enclave has sealed with :meth:`Claims.seal` for this launch of this one.
+
+        Nothing says who has sealed it, or when.
+
+        Raises:
+            EnclaveError: ``cannot-open``: it was sealed for another, or has changed.
         """
 
     def finish(self, result: Json) -> None:

@@ -22,7 +22,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple, cast
 
 from casemate.enclave.capabilities.brought_code import sha256_of
-from casemate.enclave.capabilities.registry import NO_RUN, NO_USES
+from casemate.enclave.capabilities.registry import NO_APPRAISE, NO_RUN, NO_USES
 from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
@@ -35,12 +35,13 @@ from casemate.engines.python.bootstrap.limits import STEP_TIME
 from casemate.engines.python.bootstrap.program import Grants, Limits
 from casemate.engines.python.bootstrap.streams import opened
 from casemate.engines.questions import parse_question
+from casemate.engines.questions.appraisals import Appraise, DrawNonce, OpenSecret, SealFor
 from casemate.engines.questions.calls import CallOther
 from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import MAX_SEALED_TEXT, Seal, Unseal
 from casemate.engines.questions.state import MAX_LISTED, StateQuestion
 from casemate.engines.registry import PYTHON
-from casemate.guest import ABSENT, EnclaveError, Refusal
+from casemate.guest import ABSENT, AppraisalError, EnclaveError, Refusal
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.faults import Code, FaultError, refuse
@@ -83,6 +84,8 @@ class FakeEnclave:
             its result or raises :class:`CodeError`; None where the manifest has no ``[run]``.
         others: stand for other enclaves, by NAME of ``[uses.NAME]``: functions of an operation and its argument, which
             return its result or raise :class:`CallError`; None where the manifest has no such table.
+        appraises: stands for the verifier: a function of evidence and policy, which returns the claims or raises
+            :class:`AppraisalError`; None where the manifest has no ``[appraise]``.
     """
 
     def __init__(
@@ -95,7 +98,11 @@ class FakeEnclave:
         output_kib: int = 16 * 1024,
         runs: Callable[[str, Any, str, Any, dict[str, int]], object] | None = None,
         others: Mapping[str, Callable[[str, Any], object]] | None = None,
+        appraises: Callable[[Any, Any], dict[str, Any]] | None = None,
     ) -> None:
+        self._appraises = appraises
+        self._nonces: set[str] = set()
+        self._secrets: dict[str, bytes] = {}
         self._others = others
         self._runs = runs
         self._ocalls = dict(ocalls or {})
@@ -194,6 +201,8 @@ class FakeEnclave:
                 return self._run(question)
             if isinstance(question, CallOther):
                 return self._call_other(question)
+            if isinstance(question, DrawNonce | Appraise | SealFor | OpenSecret):
+                return self._answer_of_verifier(question)
             return current.answer(question, self._store)
         except FaultError as error:
             raise EnclaveError(error.fault.code.value, error.fault.reason) from None
@@ -229,6 +238,29 @@ class FakeEnclave:
         if other is None:
             raise refuse(Code.GUEST_ERROR, f"context.call: casemate.toml has no [uses.{question.service}]")
         return {"result": _copied(other(question.operation, decode(question.arguments)))}
+
+    def _answer_of_verifier(self, question: DrawNonce | Appraise | SealFor | OpenSecret) -> Any:
+        match question:
+            case OpenSecret(text):
+                if text not in self._secrets:
+                    raise refuse(Code.CANNOT_OPEN, "not sealed for this launch of this enclave, or changed since")
+                return decode(self._secrets[text])
+            case SealFor(_, value):
+                sealed = base64.b64encode(os.urandom(96)).decode()
+                self._secrets[sealed] = value
+                return sealed
+        if self._appraises is None:
+            raise refuse(Code.GUEST_ERROR, NO_APPRAISE)
+        if isinstance(question, DrawNonce):
+            drawn = os.urandom(32).hex()
+            self._nonces.add(drawn)
+            return drawn
+        evidence, policy, nonce = decode(question.text)
+        if nonce is not None and nonce not in self._nonces:
+            got, want = "a nonce that waits for no evidence", "one of context.nonce()"
+            raise AppraisalError(f"nonce.drawn: got {got}, want {want}", "nonce.drawn", got, want)
+        self._nonces.discard(nonce)
+        return {"claims": _copied(self._appraises(evidence, policy)), "number": 0}
 
     def _run(self, question: Run) -> Any:
         if self._runs is None:

@@ -12,7 +12,7 @@ can: whoever has the image computes both. The evidence then shows that both dige
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -246,6 +246,32 @@ def print_any_policy(policy: AnyPolicy | AllOfPolicy, form: PolicyFormat = Polic
     if form is PolicyFormat.JSON:
         return json.dumps(plain, indent=2) + "\n"
     return "\n".join(_toml(plain, "")) + "\n"
+
+
+def given_up(policy: AnyPolicy | AllOfPolicy) -> tuple[str, ...]:
+    """The words ``ANY_...`` and ``UNSAFE_...`` in a policy's text by which it looks at something less, each once.
+
+    Not those that a younger member has where it is left out; nor that of the one identity (MRENCLAVE, MRSIGNER) beside
+    the other, which the policy names.
+    """
+    return tuple(dict.fromkeys(_words_in(_plain(policy))))
+
+
+def _words_in(value: object) -> Iterator[str]:
+    match value:
+        case str() if value.startswith(("ANY_", "UNSAFE_")):
+            yield value
+        case list():
+            for item in value:
+                yield from _words_in(item)
+        case dict():
+            for name, item in value.items():
+                if item != _COVERED.get(name) or not isinstance(value.get(_COVERED_BY[name]), list):
+                    yield from _words_in(item)
+
+
+_COVERED = {"mr_enclave": "ANY_MRENCLAVE", "mr_signer": "ANY_MRSIGNER"}
+_COVERED_BY = {"mr_enclave": "mr_signer", "mr_signer": "mr_enclave"}
 
 
 def _check_pieces(pieces: Sequence[Piece], policy: AllOfPolicy) -> None:

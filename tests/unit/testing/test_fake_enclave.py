@@ -12,9 +12,8 @@ from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
 from casemate.engines.frames import Asked, Failed, Refused, Returned, Said, Wanted
-from casemate.engines.questions.calls import CallOther
-from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import Seal, Unseal
+from casemate.engines.questions.state import StateQuestion
 from casemate.guest import AsyncChunks, Chunks, Context, EnclaveError, Refusal
 from casemate.testing.fake_enclave import FakeEnclave, UntellableError, key_of, stranger
 from casemate.wire.protocol.call import StateMark
@@ -228,7 +227,7 @@ class EnclaveSide:
             if question.text not in self._sealed:
                 raise refuse(Code.STATE_REFUSED, "no text that this enclave has sealed")
             return self._sealed[question.text]
-        assert not isinstance(question, Run | CallOther)
+        assert isinstance(question, StateQuestion)
         return answer_of(self._transaction, question)
 
 

@@ -42,9 +42,10 @@ def verify(file: File, *, policy: PolicyFile, at: ReceiptTime = None, as_json: J
     Example:
         casemate receipt verify receipt.json --policy policy.toml
     """
-    from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
+    from casemate.cli.evidence.verdicts import evidence_facts
     from casemate.cli.policies import policy_in, time_of
     from casemate.client.receipts import check_receipt
+    from casemate.verifier.claims import evidence_document
 
     checked = check_receipt(_read(file), policy_in(policy), at=None if at is None else time_of(at))
 

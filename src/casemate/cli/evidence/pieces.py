@@ -13,7 +13,7 @@ import typer
 from casemate.cli.errors import ExitCode, exit_report
 from casemate.cli.evidence.files import beside, bound_values, read_binding, read_collateral, read_evidence
 from casemate.cli.evidence.findings import Document, sgx_document, snp_document
-from casemate.cli.evidence.verdicts import evidence_document, evidence_facts
+from casemate.cli.evidence.verdicts import evidence_facts
 from casemate.cli.file_kinds import EVIDENCE, FileKind, WrongKindError, recognise, wrong_kind
 from casemate.cli.files import InputFileError, read_file
 from casemate.cli.group import report
@@ -72,6 +72,8 @@ def _show(screen: Screen, verified: "VerifiedComposite", found: list[Document]) 
         whole = "ANY_CODE" if code is None else f"{code.mr_enclave.hex()}, {code.launch_digest.hex()}"
         facts(console, [("code", whole), ("good until", verified.expires_at.isoformat())])
         console.print("accepted together: checked by you, on this computer", style="bold green")
+
+    from casemate.verifier.claims import evidence_document
 
     pair = None if code is None else {"mr_enclave": code.mr_enclave.hex(), "launch_digest": code.launch_digest.hex()}
     document = {

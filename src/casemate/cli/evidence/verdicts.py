@@ -9,7 +9,6 @@ from casemate.cli.errors import ExitCode, exit_report
 from casemate.cli.evidence.findings import found_tree
 from casemate.cli.group import report
 from casemate.cli.output import console, facts, printable
-from casemate.wire.protocol.sandbox_layers_json import layers_document
 from casemate.wire.snp.tcb import PARTS
 
 if TYPE_CHECKING:
@@ -37,13 +36,6 @@ _PARTS = {"fmc": "FMC", "boot_loader": "boot loader", "tee": "TEE", "snp": "SNP"
 _STYLES = {"passed": ("ok", "green"), "refused": ("REFUSED", "bold red"), "not reached": ("not reached", "dim")}
 
 
-def evidence_document(evidence: "AnyVerifiedEvidence") -> dict[str, object]:
-    """Verified evidence as JSON."""
-    from casemate.verifier import VerifiedSgxEvidence
-
-    return _sgx_document(evidence) if isinstance(evidence, VerifiedSgxEvidence) else snp_document(evidence)
-
-
 def evidence_facts(evidence: "AnyVerifiedEvidence") -> list[tuple[str, str]]:
     """Verified evidence as rows for a person."""
     from casemate.verifier import VerifiedSgxEvidence
@@ -68,34 +60,6 @@ def tcb_text(evidence: "AnyVerifiedEvidence") -> str:
     return f"TCB of {evidence.product}: {_parts(evidence.reported_tcb)}"
 
 
-def _sgx_document(evidence: "VerifiedSgxEvidence") -> dict[str, object]:
-    return {
-        "tee": "sgx",
-        "mr_enclave": evidence.mr_enclave.hex(),
-        "mr_signer": evidence.report.mr_signer.hex(),
-        "product_id": evidence.report.isv_prod_id,
-        "security_version": evidence.report.isv_svn,
-        "debug": evidence.debug,
-        "report_data": evidence.report.report_data.hex(),
-        "quote_sha256": evidence.quote_hash.hex(),
-        "tcb": {
-            "status": str(evidence.tcb.status),
-            "platform_status": str(evidence.tcb.platform_status),
-            "qe_status": str(evidence.tcb.qe_status),
-            "advisories": list(evidence.tcb.advisory_ids),
-            "date": evidence.tcb.tcb_date.isoformat(),
-            "evaluation_number": evidence.tcb.evaluation_number,
-        },
-        "root": evidence.root,
-        "simulated": evidence.simulated,
-        "seeded": evidence.seeded,
-        "fmspc": evidence.platform.fmspc.hex(),
-        "layers": None if evidence.binding is None else layers_document(evidence.binding.layers),
-        "appraised_at": evidence.appraised_at.isoformat(),
-        "expires_at": evidence.expires_at.isoformat(),
-    }
-
-
 def _sgx_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
     advisories = f" ({', '.join(evidence.tcb.advisory_ids)})" if evidence.tcb.advisory_ids else ""
     rows = [
@@ -110,31 +74,6 @@ def _sgx_facts(evidence: "VerifiedSgxEvidence") -> list[tuple[str, str]]:
     if evidence.simulated:
         rows.append(SIMULATED)
     return rows
-
-
-def snp_document(verified: "VerifiedSnpEvidence") -> dict[str, object]:
-    return {
-        "tee": "snp",
-        "launch_digest": verified.measurement.hex(),
-        "paravirtual": verified.is_paravirtual,
-        "host_data": verified.report.host_data.hex(),
-        "report_data": verified.report.report_data.hex(),
-        "guest_svn": verified.report.guest_svn,
-        "policy": verified.report.policy,
-        "vmpl": verified.report.vmpl,
-        "id_key_digest": verified.report.id_key_digest.hex(),
-        "author_key_digest": verified.report.author_key_digest.hex(),
-        "product": str(verified.product),
-        "reported_tcb": verified.reported_tcb.encode().hex(),
-        "chip_id": verified.report.chip_id.hex(),
-        "report_sha256": verified.report_hash.hex(),
-        "root": verified.root,
-        "simulated": verified.simulated,
-        "seeded": verified.seeded,
-        "layers": None if verified.binding is None else layers_document(verified.binding.layers),
-        "appraised_at": verified.appraised_at.isoformat(),
-        "expires_at": verified.expires_at.isoformat(),
-    }
 
 
 def snp_facts(verified: "VerifiedSnpEvidence") -> list[tuple[str, str]]:
@@ -171,6 +110,7 @@ class Appraisal:
 def show_verdict(screen: "Screen", appraisal: Appraisal, *, explain: bool) -> None:
     """Appraises and prints the verdict, with every check if ``explain`` says so; exits with 3 where it is refused."""
     from casemate.verifier import RefusedError
+    from casemate.verifier.claims import evidence_document
 
     tree = appraisal.explain() if explain else None
     try:

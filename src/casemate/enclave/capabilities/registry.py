@@ -5,24 +5,30 @@ from typing import get_args
 
 from casemate.enclave.boot import Program
 from casemate.enclave.capabilities.seals import SealCapability
+from casemate.enclave.capabilities.secrets_for_peers import OpenCapability
 from casemate.enclave.capabilities.state import StateCapability
 from casemate.enclave.chip.sealing_keys import SealingKeys
+from casemate.enclave.enclave_time import EnclaveTime
 from casemate.enclave.entry.peers import OwnProof, Peers
 from casemate.enclave.guest.call_services import CallServices, Capability, Ocalls, Services
 from casemate.enclave.guest.monitor import Monitor
 from casemate.enclave.store.host_line import HostRecords
 from casemate.enclave.store.sealer import Sealer
 from casemate.enclave.store.store import Store
+from casemate.engines.questions.appraisals import AppraisalQuestion, OpenSecret
 from casemate.engines.questions.calls import CallOther
 from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import SealQuestion
 from casemate.engines.questions.state import StateQuestion
+from casemate.wire.protocol.capabilities.appraise import AppraiseRules
 from casemate.wire.protocol.capabilities.run import RunRules
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.manifest import Permission
 
 NO_USES = "context.call needs a table [uses.NAME]: add one with whom it names and its operations to casemate.toml"
 """What a guest hears that calls another enclave without any table."""
+NO_APPRAISE = "this needs the table [appraise]: add it with the day of the build to casemate.toml"
+"""What a guest hears that appraises evidence without the table."""
 NO_RUN = "context.run needs the table [run]: add it with engines and limits to casemate.toml"
 """What a guest hears that has code run without the table."""
 
@@ -39,6 +45,8 @@ def services_of(program: Program, peers: Peers, own: OwnProof, ocalls: Ocalls) -
         **_for(SealQuestion, SealCapability(sealer)),
         CallOther: _call(program, peers, own) if manifest.uses else _NotGranted(NO_USES),
         Run: _NotGranted(NO_RUN) if manifest.run is None else _run(manifest.run, peers),
+        **_for(AppraisalQuestion, _appraise(manifest.appraise, peers.clock, store)),
+        OpenSecret: OpenCapability(own.keys),
     }
     return Services(ocalls, Monitor(manifest.monitor, host.tell), store, capabilities)
 
@@ -47,6 +55,15 @@ def _call(program: Program, peers: Peers, own: OwnProof) -> Capability:
     from casemate.enclave.capabilities.call import CallCapability  # loaded before this process was forked
 
     return CallCapability(program, peers, own)
+
+
+def _appraise(rules: AppraiseRules | None, clock: EnclaveTime, store: Store | None) -> Capability:
+    if rules is None:
+        return _NotGranted(NO_APPRAISE)
+    from casemate.enclave.capabilities.appraise import AppraiseCapability  # loaded before this process was forked
+    from casemate.enclave.capabilities.issue_memory import IssueMemory
+
+    return AppraiseCapability(rules, clock, IssueMemory(clock, store))
 
 
 def _run(rules: RunRules, peers: Peers) -> Capability:

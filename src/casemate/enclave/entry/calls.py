@@ -139,7 +139,7 @@ class Calls:
             raise
         try:
             deadline = min(time.monotonic() + seconds, course.until)
-            services = CallServices(self._services, shown, course)
+            services = CallServices(self._services, shown, course, party)
             with measured(services.meter):
                 try:
                     with services.working(place.guest):

@@ -133,7 +133,12 @@ class StreamCalls:
                 self._give_up(given_up)
             keep_memory_of_pieces()
             stream = OpenStream(
-                owner, entry, arguments, place, new_number(), CallServices(self._services, caller, course_of_client())
+                owner,
+                entry,
+                arguments,
+                place,
+                new_number(),
+                CallServices(self._services, caller, course_of_client(), owner.party),
             )
             number = self._streams.add(stream)
             place.streams += 1

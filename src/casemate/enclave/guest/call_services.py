@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -95,20 +95,26 @@ class CallServices:
         services: the enclave's.
         caller: ``context.caller``, as the guest sees it.
         course: where it stands among the calls that led to it.
+        party: whose call it is: the same in all calls of one caller, as far as anybody can tell.
     """
 
-    def __init__(self, services: Services, caller: Json, course: Course) -> None:
+    def __init__(self, services: Services, caller: Json, course: Course, party: Hashable) -> None:
         self._services = services
         self._transaction: Transaction | None = None
         self._doom: Fault | None = None
         self.caller = caller
         self.course = course
+        self.party = party
         self.calls = 0
         """Calls of other enclaves that it has made."""
         self.meter = Meter(services.monitor)
         """What the call uses."""
         self.runs = 0
         """How often it has had code run that its caller brought."""
+        self.appraisals = 0
+        """Pieces of evidence that it has had appraised."""
+        self.attested_keys: list[bytes | None] = []
+        """The HPKE keys of those that were accepted; None where the evidence binds none."""
         self._to_end: list[Callable[[], None]] = []
 
     @contextmanager

@@ -7,7 +7,7 @@ all the same has got past the bootstrap, and is ended.
 
 from collections.abc import Mapping
 
-from casemate.engines.questions import calls, runs, seals, state
+from casemate.engines.questions import appraisals, calls, runs, seals, state
 from casemate.engines.questions.reading import Head, Parser
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.state_changes import MAX_VALUE
@@ -15,13 +15,21 @@ from casemate.wire.protocol.state_changes import MAX_VALUE
 MAX_QUESTION = 2 * MAX_VALUE
 """Longest bytes beside a head: the two values of a comparison, a sealed text, arguments, or code to be run."""
 
-InsideQuestion = state.StateQuestion | seals.SealQuestion | calls.CallOther | runs.Run
+InsideQuestion = (
+    state.StateQuestion
+    | seals.SealQuestion
+    | calls.CallOther
+    | runs.Run
+    | appraisals.AppraisalQuestion
+    | appraisals.OpenSecret
+)
 
 _PARSERS: Mapping[str, Parser[InsideQuestion]] = {
     **state.PARSERS,
     **seals.PARSERS,
     **calls.PARSERS,
     **runs.PARSERS,
+    **appraisals.PARSERS,
 }
 
 

@@ -4,7 +4,6 @@ Evidence and calls are asked of an enclave by its number, or of a function by it
 enclave that has its session, which is the replaced one while that ends.
 """
 
-import base64
 from collections.abc import Coroutine
 from typing import Any
 
@@ -22,8 +21,9 @@ from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.documents import EvidenceDocument
 from casemate.gateway.v1.parameters import EnclaveId, FunctionName, Nonce, negotiated
 from casemate.gateway.v1.verb_routes import ByHand, Documents, add_verbs
-from casemate.wire.encodings.message import encode_fields, encode_message, parse_message
+from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.messages.host import Call, EvidenceIs, GetEvidence
+from casemate.wire.messages.presented_evidence import evidence_document
 from casemate.wire.messages.verbs import CALL_VERBS, routes_of
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.call import MAX_SEALED, Envelope
@@ -87,7 +87,7 @@ async def _negotiated_evidence(request: Request, asking: Coroutine[None, None, E
     with ActiveRequest.of(request.scope).that_may_end():
         found = await asking
     if wanted == JSON:
-        return Response(_as_json(found).model_dump_json(), media_type=JSON)
+        return Response(EvidenceDocument.model_validate(evidence_document(found)).model_dump_json(), media_type=JSON)
     return Bytes(encode_message(found))
 
 
@@ -139,18 +139,3 @@ def relay_of(host: HostApi) -> CallHandler:
         return Bytes(answer.sealed)
 
     return relay
-
-
-def _as_json(found: EvidenceIs) -> EvidenceDocument:
-    def text(data: bytes) -> str:
-        return base64.b64encode(data).decode()
-
-    return EvidenceDocument(
-        tee=found.tee,
-        evidence=text(found.evidence),
-        hpke_key=text(found.hpke_key),
-        receipt_key=text(found.receipt_key),
-        layers=text(encode_fields(found.layers)),
-        session=found.session,
-        endorsements=text(found.endorsements),
-    )

@@ -68,6 +68,9 @@ function contextOf(call, { entry, caller }) {
     unseal: unsealer(call),
     call: othersCaller(call),
     run: runner(call),
+    nonce: nonceDrawer(call),
+    appraise: appraiser(call),
+    open: opener(call),
     refuse,
   });
 }

@@ -13,8 +13,9 @@ from casemate.engines.python.bootstrap.console import not_granted
 from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.program import Grants, Limits
 from casemate.engines.questions.calls import LONGEST_NAME
-from casemate.guest import ABSENT, Absent, CallError, CodeError, EnclaveError, Ran, Refusal
+from casemate.guest import ABSENT, Absent, AppraisalError, CallError, Claims, CodeError, EnclaveError, Ran, Refusal
 from casemate.wire.protocol.faults import Code
+from casemate.wire.protocol.sealed_secret import MAX_SECRET_TEXT
 
 
 class Asker(Protocol):
@@ -189,6 +190,42 @@ class CallContext:
             raise CodeError(failed["code"], failed["message"], said["code_sha256"], said["metrics"])
         ran: Ran = said
         return ran
+
+    def nonce(self) -> str:
+        """Draws a nonce for evidence."""
+        drawn: str = self._asker.ask(self._call, FrameKind.WANTED, {"do": "nonce"}, b"")
+        return drawn
+
+    def appraise(
+        self, evidence: Mapping[str, object], policy: str | Mapping[str, object], nonce: str | None = None
+    ) -> Claims:
+        """Has the enclave appraise another one's evidence."""
+        asked = [evidence, policy if isinstance(policy, str) else dict(policy), nonce]
+        said = self._asker.ask(self._call, FrameKind.WANTED, {"do": "appraise"}, self._told(asked, "what to appraise"))
+        failed = said.get("error")
+        if failed is not None:
+            raise AppraisalError(failed["message"], failed["rule"], failed["got"], failed["want"])
+        head: dict[str, object] = {"do": "seal-for", "claims": said["number"]}
+
+        def seal(value: object) -> str:
+            sealed: str = self._asker.ask(self._call, FrameKind.WANTED, head, self._told(value, "the value"))
+            return sealed
+
+        return Claims(said["claims"], seal)
+
+    def open(self, text: str) -> Any:
+        """The value that another enclave has sealed for this one."""
+        if not isinstance(text, str):
+            raise TypeError(f"a sealed secret is {type(text).__name__}, want a text")
+        if len(text) > MAX_SECRET_TEXT or not text.isascii():
+            raise EnclaveError(Code.CANNOT_OPEN.value, "no text that claims.seal has made")
+        return self._asker.ask(self._call, FrameKind.WANTED, {"do": "open"}, text.encode())
+
+    def _told(self, value: object, what: str) -> bytes:
+        try:
+            return text_of(value, 2 * self._limits.value, what)
+        except UntellableError as error:
+            raise _mistake(error) from None
 
     def finish(self, result: object) -> None:
         """Gives an asynchronous generator its result, which is told as it is now."""

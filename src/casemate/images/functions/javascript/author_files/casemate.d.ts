@@ -52,6 +52,20 @@ declare namespace Casemate {
       argument?: unknown,
       limits?: { memory_mib?: number; time_ms?: number; output_kib?: number },
     ): Ran;
+    /**
+     * A nonce (64 hexadecimal digits) for another enclave's evidence, good for one appraisal by the same caller within
+     * five minutes; needs [appraise] in the manifest.
+     */
+    nonce(): string;
+    /**
+     * Appraises another enclave's evidence, in the form that the HTTP API gives, by a policy: a name in the manifest's
+     * [appraise] policies, a text (TOML or JSON) or an object. Throws an `Error` named "appraisal-refused" with `rule`,
+     * `got` and `want`.
+     */
+    appraise(evidence: unknown, policy: string | { [member: string]: unknown }, nonce?: string | null): Claims;
+    /** What another enclave has sealed for this launch of this one; nothing says who, or when. Or "cannot-open". */
+    // deno-lint-ignore no-explicit-any
+    open(text: string): any;
     /** An error to throw: it ends the call with a code that the manifest declares under [errors]. */
     refuse(code: string, details?: unknown): Refusal;
   }
@@ -64,6 +78,14 @@ declare namespace Casemate {
     readonly code_sha256: string;
     /** Of what nobody can tell, null. */
     readonly metrics: { readonly wall_us: number; readonly cpu_us: number | null; readonly peak_kib: number | null };
+  }
+
+  /** What verified evidence of another enclave says: docs/writing-functions.md has the members. */
+  interface Claims {
+    // deno-lint-ignore no-explicit-any
+    readonly [member: string]: any;
+    /** A text that only this launch of that enclave can open, with `context.open`. */
+    seal(value: unknown): string;
   }
 
   /** Who signed a call, as the enclave has verified. */

@@ -15,6 +15,8 @@ const MAX_KEY = 256; // bytes of UTF-8
 const MAX_VALUE = 1024 * 1024; // bytes of JSON
 const MAX_LISTED = 10_000; // keys
 
+const NO_APPRAISE = "this needs the table [appraise]: add it with the day of the build to casemate.toml";
+
 /** The key of a caller who is called that; any 32 bytes will do. */
 export function keyOf(name) {
   const bytes = new Uint8Array(32);
@@ -49,6 +51,9 @@ export class FakeEnclave {
   #sealed = new Map();
   #runs;
   #others;
+  #appraises;
+  #nonces = new Set();
+  #secrets = new Map();
 
   /**
    * @param {object} given
@@ -58,9 +63,12 @@ export class FakeEnclave {
    *   code that callers bring: it returns the result, or throws; absent where there is no [run]
    * @param {Record<string, (operation: string, argument: any) => unknown>} [given.others] stand for other enclaves, by NAME
    *   of [uses.NAME]: they return the result, or throw
+   * @param {(evidence: any, policy: any) => object} [given.appraises] stands for the verifier: it returns the claims, or
+   *   throws; absent where there is no [appraise]
    * @param {string[]} [given.permissions] the manifest's; of these, "seal" changes what is there
    */
-  constructor({ errors = [], ocalls = {}, permissions = [], runs = undefined, others = {} } = {}) {
+  constructor({ errors = [], ocalls = {}, permissions = [], runs, others = {}, appraises } = {}) {
+    this.#appraises = appraises;
     this.#others = others;
     this.#runs = runs;
     this.#errors = new Set(errors);
@@ -139,6 +147,9 @@ export class FakeEnclave {
       unseal: whileItLasts((text) => this.#unseal(text)),
       call: whileItLasts((...given) => this.#call(...given)),
       run: whileItLasts((...given) => this.#run(...given)),
+      nonce: whileItLasts(() => this.#nonce()),
+      appraise: whileItLasts((...given) => this.#appraise(...given)),
+      open: whileItLasts((text) => this.#open(text)),
       refuse: (code, details) => this.#refuse(code, details, refusals),
     });
   }
@@ -163,6 +174,35 @@ export class FakeEnclave {
     const sources = typeof code === "string" ? { [engine === "python" ? "main.py" : "main.js"]: code } : code;
     const lines = Object.keys(sources).sort().map((path) => `${sha256(sources[path])}  ${path}\n`);
     return { result: JSON.parse(jsonOf(this.#runs(...asked), "the result")), code_sha256: sha256(lines.join("")), metrics };
+  }
+
+  #nonce() {
+    if (this.#appraises === undefined) throw new TypeError(NO_APPRAISE);
+    const nonce = sha256(`nonce ${crypto.randomUUID()}`);
+    this.#nonces.add(nonce);
+    return nonce;
+  }
+
+  #appraise(evidence, policy, nonce = null) {
+    const asked = JSON.parse(jsonOf([evidence, policy], "what to appraise"));
+    if (this.#appraises === undefined) throw new TypeError(NO_APPRAISE);
+    if (nonce !== null && !this.#nonces.delete(nonce)) {
+      const refused = { rule: "nonce.drawn", got: "a nonce that waits for no evidence", want: "one of context.nonce()" };
+      throw Object.assign(named("appraisal-refused", `${refused.rule}: got ${refused.got}`), refused);
+    }
+    const claims = JSON.parse(jsonOf(this.#appraises(...asked), "the claims"));
+    const seal = (value) => {
+      const text = btoa(`sealed for an appraised enclave: ${this.#secrets.size}`);
+      this.#secrets.set(text, jsonOf(value, "the value"));
+      return text;
+    };
+    return Object.freeze(Object.defineProperty(claims, "seal", { value: seal }));
+  }
+
+  #open(text) {
+    if (typeof text !== "string") throw new TypeError("a sealed secret is a string");
+    if (!this.#secrets.has(text)) throw named("cannot-open", "no text that claims.seal has made");
+    return JSON.parse(this.#secrets.get(text));
   }
 
   #seal(value, policy) {
