@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from tests.rigs.store_lab import Lab, contents, lab, put, run, secs, soon
+from tests.rigs.verifier.forged_cases import NOW, RESIGNED, TAMPERED, Change, Tamper
 from tests.rigs.verifier.real_quotes import GOOD_TIME, load
 from tests.rigs.verifier.real_quotes import policy as loose
 from tests.rigs.verifier.snp import strict
-from tests.unit.verifier.test_refusals import NOW, RESIGNED, TAMPERED, Change, Tamper
 
 from casemate.enclave.appraisal import EvidenceRefusedError, PolicyMistakeError, appraise_presented
 from casemate.enclave.capabilities import appraise as module
