@@ -12,6 +12,7 @@ from tests.rigs.docs.markdown import ROOT, table
 
 import casemate
 from casemate.images.schemas.schemas import FILTERABLE_KEYWORDS
+from casemate.wire.protocol.capabilities.keys import Algorithm, Purpose
 from casemate.wire.protocol.capabilities.service import Family, Hook, Kind
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest import Engine, Manifest, Monitored, Permission, Reaction, Recovery
@@ -90,6 +91,7 @@ def _manifest() -> dict[str, Any]:
             "per_call": 1,
         },
         "appraise": {"built": "2026-12-01", "unsafe": False, "policies": {"partner": POLICY}},
+        "keys": {"register": {"purpose": "sign", "algorithm": "ed25519"}},
         "service": {
             "version": "1.4.0",
             "family": "crypto",
@@ -124,6 +126,7 @@ _NAMED |= {
 }
 _NAMED |= {"uses.NAME.mrenclave": "uses.built.mrenclave", "uses.NAME.service": "uses.bundled.service"}
 _NAMED |= {"callers.NAME.enclave": "callers.shop.enclave"}
+_NAMED |= {f"keys.NAME.{key}": f"keys.register.{key}" for key in TABLES["keys.NAME"]}
 _ONE_OF = {"uses.NAME.mrsigner", "uses.NAME.mrenclave", "uses.NAME.service"}
 """Keys of which one must be there."""
 """Keys in tables whose names are not the author's alone to choose, with a name that may stand there."""
@@ -193,11 +196,13 @@ def test_an_integer_may_be_within_the_bounds_of_the_reference(key: str) -> None:
         ("service.family", Family),
         ("service.hooks", Hook),
         ("entry.NAME.kind", Kind),
+        ("keys.NAME.purpose", Purpose),
+        ("keys.NAME.algorithm", Algorithm),
         ("monitor.NAME.then", Reaction),
     ],
 )
 def test_the_reference_has_every_word_of_a_choice(key: str, words: type[StrEnum]) -> None:
-    assert re.findall(r'"(\w+)"', KEYS[key]) == [str(word) for word in words]
+    assert re.findall(r'"([\w-]+)"', KEYS[key]) == [str(word) for word in words]
 
 
 def test_the_reference_says_what_the_monitor_counts_and_what_a_permission_grants() -> None:

@@ -67,6 +67,7 @@ class Workshop:
         run: dict[str, Any] | None = None,
         uses: dict[str, Any] | None = None,
         appraise: dict[str, Any] | None = None,
+        keys: dict[str, Any] | None = None,
         schemas: dict[str, str] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
@@ -120,6 +121,8 @@ class Workshop:
             manifest["run"] = run
         if uses is not None:
             manifest["uses"] = uses
+        if keys is not None:
+            manifest["keys"] = keys
         if appraise is not None:
             manifest["appraise"] = appraise
         for name, text in (schemas or {}).items():

@@ -41,6 +41,11 @@ def load(part: OptionalPart) -> None:
             prepare(*_CALLER_SPEAKS)
         case OptionalPart.RUN:
             import_module("casemate.enclave.capabilities.run")
+        case OptionalPart.KEYS:
+            from casemate.enclave.capabilities.key_algorithms import rehearse_keys
+
+            import_module("casemate.enclave.capabilities.keys")
+            rehearse_keys()
         case OptionalPart.VERIFIER:
             from casemate.enclave.appraisal import rehearse_appraisal
 
@@ -56,5 +61,6 @@ def missing_part(manifest: Manifest) -> OptionalPart | None:
         OptionalPart.VERIFIER: manifest.judges_by_time,
         OptionalPart.CALL: bool(manifest.uses),
         OptionalPart.RUN: manifest.run is not None,
+        OptionalPart.KEYS: bool(manifest.keys),
     }
     return next((part for part, is_needed in needed.items() if is_needed and part not in _loaded), None)

@@ -12,7 +12,7 @@ What comes in (arguments, answers of the host, values of the state) is ``Any``: 
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from typing import Any, Final, Literal, Protocol, TypedDict, TypeVar, final
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypedDict, TypeVar, final
 
 __all__ = [
     "ABSENT",
@@ -27,7 +27,9 @@ __all__ = [
     "Context",
     "EnclaveError",
     "Json",
+    "Keys",
     "Policy",
+    "PublicKey",
     "Ran",
     "Refusal",
     "RunMetrics",
@@ -223,6 +225,57 @@ class Caller(Protocol):
         """
 
 
+class PublicKey(NamedTuple):
+    """The public half of a key: what :meth:`Keys.public` gives."""
+
+    algorithm: str
+    purpose: str
+    version: int
+    versions: list[int]
+    """All that are kept."""
+    spki: bytes
+    """SubjectPublicKeyInfo in DER."""
+
+
+class Keys(Protocol):
+    """Keys that the manifest names under ``[keys.NAME]``: they are made inside, and never leave.
+
+    ``data`` has at most 1 MiB, as bytes or a text (UTF-8); what goes with it at most 64 KiB. Each method raises
+    :class:`EnclaveError`: ``guest-error`` for a name that there is not, or another purpose; and as the state does.
+    What happens to a key stays, also where the call fails.
+    """
+
+    def sign(self, name: str, data: bytes | str) -> bytes:
+        """A signature of the newest version."""
+
+    def verify(self, name: str, data: bytes | str, signature: bytes, *, version: int | None = None) -> bool:
+        """Whether a signature (or a tag, of a key for ``mac``) is of this version, or of any that is kept."""
+
+    def mac(self, name: str, data: bytes | str) -> bytes:
+        """A tag: 32 bytes."""
+
+    def encrypt(self, name: str, data: bytes | str, associated: bytes | str = b"") -> bytes:
+        """A text that only :meth:`decrypt` opens, with the same associated data; 85 bytes longer than the data."""
+
+    def decrypt(self, name: str, text: bytes, associated: bytes | str = b"") -> bytes:
+        """The data in a text, of any version that is kept; ``cannot-open`` where none has made it so."""
+
+    def derive(self, name: str, info: bytes | str, *, length: int | None = None, version: int | None = None) -> bytes:
+        """A key for what ``info`` says: 32 bytes, or 16 to 1024. The same each time, until the key is rotated."""
+
+    def agree(self, name: str, peer: bytes, info: bytes | str = b"", *, version: int | None = None) -> bytes:
+        """32 bytes that only the owners of both keys have; ``peer`` is the other's public half, as ``spki`` here."""
+
+    def public(self, name: str, *, version: int | None = None) -> PublicKey:
+        """The public half of a key for ``sign`` or ``agree``."""
+
+    def rotate(self, name: str) -> int:
+        """Makes a new version, the newest from now on; its number. Old ones go on verifying and opening."""
+
+    def retire(self, name: str, version: int) -> bool:
+        """Forgets an old version for good; whether it was there."""
+
+
 class State(Protocol):
     """What outlives call and enclave: keys (1 to 256 bytes of UTF-8) and values (at most 1 MiB of JSON).
 
@@ -270,6 +323,10 @@ class Context(Protocol):
     @property
     def state(self) -> State:
         """What outlives the call; needs ``[state]`` in the manifest."""
+
+    @property
+    def keys(self) -> Keys:
+        """Keys that never leave the enclave; needs ``[keys.NAME]`` in the manifest."""
 
     def ocall(self, name: str, argument: Json = None) -> Any:
         """Asks the host, whom nobody trusts; needs ``[ocall.NAME]`` in the manifest.

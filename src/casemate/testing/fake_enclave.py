@@ -22,7 +22,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple, cast
 
 from casemate.enclave.capabilities.brought_code import sha256_of
-from casemate.enclave.capabilities.registry import NO_APPRAISE, NO_RUN, NO_USES
+from casemate.enclave.capabilities.key_rings import KeyRing, rules_for, use_key
+from casemate.enclave.capabilities.registry import NO_APPRAISE, NO_KEYS, NO_RUN, NO_USES
 from casemate.enclave.store.answers import answer_of
 from casemate.enclave.store.state import State
 from casemate.enclave.store.transaction import Transaction
@@ -37,6 +38,7 @@ from casemate.engines.python.bootstrap.streams import opened
 from casemate.engines.questions import parse_question
 from casemate.engines.questions.appraisals import Appraise, DrawNonce, OpenSecret, SealFor
 from casemate.engines.questions.calls import CallOther
+from casemate.engines.questions.keys import KeyUse, UseKey
 from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import MAX_SEALED_TEXT, Seal, Unseal
 from casemate.engines.questions.state import MAX_LISTED, StateQuestion
@@ -44,6 +46,7 @@ from casemate.engines.registry import PYTHON
 from casemate.guest import ABSENT, AppraisalError, EnclaveError, Refusal
 from casemate.wire.messages.entry import MAX_OCALL
 from casemate.wire.protocol.call import StateMark
+from casemate.wire.protocol.capabilities.keys import Algorithm, KeyRules, Purpose
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.manifest import Permission
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
@@ -84,6 +87,7 @@ class FakeEnclave:
             its result or raises :class:`CodeError`; None where the manifest has no ``[run]``.
         others: stand for other enclaves, by NAME of ``[uses.NAME]``: functions of an operation and its argument, which
             return its result or raise :class:`CallError`; None where the manifest has no such table.
+        keys: the manifest's ``[keys.NAME]``, by name: purpose and algorithm. They work as in an enclave.
         appraises: stands for the verifier: a function of evidence and policy, which returns the claims or raises
             :class:`AppraisalError`; None where the manifest has no ``[appraise]``.
     """
@@ -99,7 +103,13 @@ class FakeEnclave:
         runs: Callable[[str, Any, str, Any, dict[str, int]], object] | None = None,
         others: Mapping[str, Callable[[str, Any], object]] | None = None,
         appraises: Callable[[Any, Any], dict[str, Any]] | None = None,
+        keys: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
+        self._keys = {
+            name: KeyRules(name, Purpose(purpose), Algorithm(algorithm))
+            for name, (purpose, algorithm) in (keys or {}).items()
+        }
+        self._rings: dict[str, KeyRing] = {}
         self._appraises = appraises
         self._nonces: set[str] = set()
         self._secrets: dict[str, bytes] = {}
@@ -201,6 +211,8 @@ class FakeEnclave:
                 return self._run(question)
             if isinstance(question, CallOther):
                 return self._call_other(question)
+            if isinstance(question, UseKey):
+                return self._use_key(question)
             if isinstance(question, DrawNonce | Appraise | SealFor | OpenSecret):
                 return self._answer_of_verifier(question)
             return current.answer(question, self._store)
@@ -238,6 +250,21 @@ class FakeEnclave:
         if other is None:
             raise refuse(Code.GUEST_ERROR, f"context.call: casemate.toml has no [uses.{question.service}]")
         return {"result": _copied(other(question.operation, decode(question.arguments)))}
+
+    def _use_key(self, question: UseKey) -> Any:
+        if not self._keys:
+            raise refuse(Code.GUEST_ERROR, NO_KEYS)
+        rules = rules_for(question, self._keys)
+        ring = self._rings.setdefault(rules.name, KeyRing.new(rules.algorithm))
+        said: Any
+        match question.use:
+            case KeyUse.ROTATE:
+                self._rings[rules.name], said = ring.rotated(rules)
+            case KeyUse.RETIRE:
+                self._rings[rules.name], said = ring.retired(rules, question.version)
+            case _:
+                said = use_key(question, rules, ring)
+        return base64.b64encode(said).decode() if isinstance(said, bytes) else said
 
     def _answer_of_verifier(self, question: DrawNonce | Appraise | SealFor | OpenSecret) -> Any:
         match question:

@@ -45,6 +45,7 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         ("permissions", ", ".join(sorted(manifest.permissions)) or _NONE),
         ("state", _NONE if state is None else f"{state.max_kib} KiB, {state.binding}, recovery {state.recovery}"),
         *of_callers,
+        *((f"key {key.name}", f"{key.purpose}, {key.algorithm}") for key in manifest.keys),
         *(() if manifest.appraise is None else (("appraises", _appraises(manifest.appraise)),)),
         ("OCALLs", ", ".join(ocall.name for ocall in manifest.ocalls) or _NONE),
         ("entry points", ", ".join(map(_entry, manifest.entries))),

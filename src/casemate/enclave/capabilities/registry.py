@@ -17,10 +17,12 @@ from casemate.enclave.store.sealer import Sealer
 from casemate.enclave.store.store import Store
 from casemate.engines.questions.appraisals import AppraisalQuestion, OpenSecret
 from casemate.engines.questions.calls import CallOther
+from casemate.engines.questions.keys import UseKey
 from casemate.engines.questions.runs import Run
 from casemate.engines.questions.seals import SealQuestion
 from casemate.engines.questions.state import StateQuestion
 from casemate.wire.protocol.capabilities.appraise import AppraiseRules
+from casemate.wire.protocol.capabilities.keys import KeyRules
 from casemate.wire.protocol.capabilities.run import RunRules
 from casemate.wire.protocol.faults import Code, refuse
 from casemate.wire.protocol.manifest import Permission
@@ -29,6 +31,8 @@ NO_USES = "context.call needs a table [uses.NAME]: add one with whom it names an
 """What a guest hears that calls another enclave without any table."""
 NO_APPRAISE = "this needs the table [appraise]: add it with the day of the build to casemate.toml"
 """What a guest hears that appraises evidence without the table."""
+NO_KEYS = "context.keys needs a table [keys.NAME]: add one with purpose and algorithm to casemate.toml"
+"""What a guest hears that uses a key without any table."""
 NO_RUN = "context.run needs the table [run]: add it with engines and limits to casemate.toml"
 """What a guest hears that has code run without the table."""
 
@@ -46,6 +50,7 @@ def services_of(program: Program, peers: Peers, own: OwnProof, ocalls: Ocalls) -
         CallOther: _call(program, peers, own) if manifest.uses else _NotGranted(NO_USES),
         Run: _NotGranted(NO_RUN) if manifest.run is None else _run(manifest.run, peers),
         **_for(AppraisalQuestion, _appraise(manifest.appraise, peers.clock, store)),
+        UseKey: _NotGranted(NO_KEYS) if store is None or not manifest.keys else _keys(manifest.keys, store),
         OpenSecret: OpenCapability(own.keys),
     }
     return Services(ocalls, Monitor(manifest.monitor, host.tell), store, capabilities)
@@ -64,6 +69,12 @@ def _appraise(rules: AppraiseRules | None, clock: EnclaveTime, store: Store | No
     from casemate.enclave.capabilities.issue_memory import IssueMemory
 
     return AppraiseCapability(rules, clock, IssueMemory(clock, store))
+
+
+def _keys(rules: tuple[KeyRules, ...], store: Store) -> Capability:
+    from casemate.enclave.capabilities.keys import KeysCapability  # loaded before this process was forked
+
+    return KeysCapability(rules, store)
 
 
 def _run(rules: RunRules, peers: Peers) -> Capability:

@@ -27,7 +27,7 @@ from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 BOOTSTRAP = (
     *("limits", "captured", "frames", "errors", "places", "modules", "calls", "refusals", "permissions"),
-    *("loading", "state", "run", "others", "appraise", "streams"),
+    *("loading", "state", "run", "others", "appraise", "keys", "streams"),
     *("console", "still_clock", "waiting", "lockdown", "serve"),
 )
 """The parts of the bootstrap, in the order in which they are joined to one module. The order matters thus:

@@ -7,7 +7,7 @@ all the same has got past the bootstrap, and is ended.
 
 from collections.abc import Mapping
 
-from casemate.engines.questions import appraisals, calls, runs, seals, state
+from casemate.engines.questions import appraisals, calls, keys, runs, seals, state
 from casemate.engines.questions.reading import Head, Parser
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.state_changes import MAX_VALUE
@@ -20,6 +20,7 @@ InsideQuestion = (
     | seals.SealQuestion
     | calls.CallOther
     | runs.Run
+    | keys.UseKey
     | appraisals.AppraisalQuestion
     | appraisals.OpenSecret
 )
@@ -29,6 +30,7 @@ _PARSERS: Mapping[str, Parser[InsideQuestion]] = {
     **seals.PARSERS,
     **calls.PARSERS,
     **runs.PARSERS,
+    **keys.PARSERS,
     **appraisals.PARSERS,
 }
 

@@ -13,7 +13,7 @@ from casemate.wire.encodings.fields import MAX_U16, MAX_U32
 from casemate.wire.protocol import manifest_text as grammar
 from casemate.wire.protocol.call import MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import appraise, run, service, uses
+from casemate.wire.protocol.capabilities import appraise, keys, run, service, uses
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME
 from casemate.wire.protocol.function_name import NAME as NAME_PATTERN
@@ -59,6 +59,7 @@ def manifest_schema() -> Json:
                 "run": _run(),
                 "appraise": _appraise(),
                 "service": _service(),
+                "keys": _keys(),
             },
             required=("enclave", "limits", "entry"),
         ),
@@ -334,6 +335,25 @@ def _run() -> Json:
     }
     required = ("engines", "memory_mib", "time_ms", "output_kib", "code_kib")
     return {"description": "Code that callers bring, and what it may use.", **_table(members, required)}
+
+
+def _keys() -> Json:
+    members = {
+        "purpose": _choice("What it is for, and nothing else.", keys.Purpose),
+        "algorithm": _choice("How it does that.", keys.Algorithm),
+    }
+    able = [
+        {"if": {"properties": {"purpose": {"const": str(purpose)}}, **_has("purpose")},
+         "then": {"properties": {"algorithm": {"enum": [str(each) for each in algorithms]}}}}
+        for purpose, algorithms in keys.ALGORITHMS.items()
+    ]  # fmt: skip
+    return {
+        "type": "object",
+        "description": "Keys that are made inside and never leave. Needs [state].",
+        "propertyNames": {"pattern": _whole(keys.KEY_NAME), "maxLength": keys.MAX_KEY_NAME},
+        "additionalProperties": {**_table(members, ("purpose", "algorithm")), "allOf": able},
+        "maxProperties": keys.MAX_KEYS,
+    }
 
 
 def _service() -> Json:

@@ -139,6 +139,7 @@ class OptionalPart(StrEnum):
     VERIFIER = "verifier"
     RUN = "run"
     CALL = "call"
+    KEYS = "keys"
 
 
 @message(0x3A)

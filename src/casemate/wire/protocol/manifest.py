@@ -16,6 +16,7 @@ from casemate.wire.protocol.seal_binding import SealBinding
 
 if TYPE_CHECKING:
     from casemate.wire.protocol.capabilities.appraise import AppraiseRules
+    from casemate.wire.protocol.capabilities.keys import KeyRules
     from casemate.wire.protocol.capabilities.run import RunRules
 
 
@@ -217,6 +218,8 @@ class Manifest:
         demanded = [use.demands for use in self.uses] + [caller.demands for caller in self.enclave_callers]
         return self.appraise is not None or any(demands.evidence is not None for demands in demanded)
 
+    keys: "tuple[KeyRules, ...]" = ()
+    """The keys that are made inside."""
     service: ServiceRules | None = None
     """None where the image is no service."""
 

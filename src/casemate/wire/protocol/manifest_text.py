@@ -70,6 +70,10 @@ Example:
     built = "2026-12-01"
     policies = { partner = "schemas/partner.policy.toml" }
 
+    [keys.documents]
+    purpose = "sign"
+    algorithm = "ed25519"
+
     [monitor.ocalls]
     most = 600
     then = "slow"
@@ -90,7 +94,7 @@ from casemate.wire.encodings.toml_text import parse_toml
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_OUTPUT, MAX_REASON
 from casemate.wire.protocol.caller_key import PREFIX
-from casemate.wire.protocol.capabilities import appraise, run, service
+from casemate.wire.protocol.capabilities import appraise, keys, run, service
 from casemate.wire.protocol.capabilities import uses as uses_tables
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, parse_enclave_caller, parse_uses
 from casemate.wire.protocol.faults import Code
@@ -161,7 +165,7 @@ NEEDED_PERMISSIONS: Final[Mapping[Engine, tuple[Permission, ...]]] = {
 KEYS: Final = {
     "": (
         *("enclave", "limits", "callers", "entry", "ocall", "state", "ra_tls", "errors", "receipt", "monitor"),
-        *("uses", "run", "appraise", "service"),
+        *("uses", "run", "appraise", "service", "keys"),
     ),
     "enclave": ("name", "product_id", "security_version", "debug", "engine", "main", "isolation", "permissions"),
     "limits": ("memory_mib", "time_ms", "output_kib", "concurrent", "guests"),
@@ -176,9 +180,10 @@ KEYS: Final = {
     "run": run.KEYS,
     "appraise": appraise.KEYS,
     "service": service.KEYS,
+    "keys.NAME": keys.KEYS,
 }
-"""The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors``, ``uses`` are names that
-the author chose, those of ``monitor`` are what is counted."""
+"""The keys that each table may have; those of ``callers``, ``entry``, ``ocall``, ``errors``, ``uses``, ``keys`` are
+names that the author chose, those of ``monitor`` are what is counted."""
 
 GUEST = "guest/"
 """The folder of the guest's code."""
@@ -213,7 +218,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     files = Files(read_file)
     callers = _callers(top.table("callers", optional=True))
     by_name = {caller.name: caller for caller in callers}
-    keys = tuple(caller for caller in callers if isinstance(caller, Caller))
+    signing = tuple(caller for caller in callers if isinstance(caller, Caller))
     enclaves = tuple(caller for caller in callers if isinstance(caller, EnclaveCaller))
     manifest = Manifest(
         name=enclave.name("name", ENCLAVE_NAME, "lower-case letters, digits and inner hyphens, at most 64"),
@@ -225,7 +230,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         permissions=_permissions(enclave, engine),
         main=_main(enclave, engine, files),
         limits=_limits(limits, isolation),
-        callers=keys,
+        callers=signing,
         enclave_callers=enclaves,
         uses=parse_uses(top),
         state=_state(top),
@@ -243,6 +248,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         receipt_metrics=top.table("receipt", KEYS["receipt"], optional=True).flag("metrics", absent=False),
         run=run.parse_run(top),
         appraise=appraise.parse_appraise(top, files),
+        keys=keys.parse_keys(top),
         service=service.parse_service(top, files, isolation=isolation),
     )
     if not manifest.entries:

@@ -71,6 +71,7 @@ function contextOf(call, { entry, caller }) {
     nonce: nonceDrawer(call),
     appraise: appraiser(call),
     open: opener(call),
+    keys: keysOf(call),
     refuse,
   });
 }

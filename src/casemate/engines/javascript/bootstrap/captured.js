@@ -26,6 +26,7 @@ const getterOf = (name) => uncurry(getOwnPropertyDescriptor(typedArray, name).ge
 const sizeOf = getterOf("length"), bufferOf = getterOf("buffer"), offsetOf = getterOf("byteOffset");
 const kindOf = getterOf(Symbol.toStringTag);
 const moveWithin = uncurry(Uint8Array.prototype.copyWithin);
+const fromBase64 = Uint8Array.fromBase64.bind(Uint8Array);
 const setBytes = uncurry(Uint8Array.prototype.set);
 const wellFormed = uncurry(String.prototype.toWellFormed), isWellFormed = uncurry(String.prototype.isWellFormed);
 const slice = uncurry(String.prototype.slice);

@@ -4,6 +4,7 @@ The enclave checks each question again, and ends a guest for a bad one. The chec
 honest program into exceptions that it can catch.
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +14,19 @@ from casemate.engines.python.bootstrap.console import not_granted
 from casemate.engines.python.bootstrap.json_text import UntellableError, decode, text_of
 from casemate.engines.python.bootstrap.program import Grants, Limits
 from casemate.engines.questions.calls import LONGEST_NAME
-from casemate.guest import ABSENT, Absent, AppraisalError, CallError, Claims, CodeError, EnclaveError, Ran, Refusal
+from casemate.engines.questions.keys import MAX_BESIDE, MAX_KEY_DATA, MAX_OPENED_TEXT, KeyUse
+from casemate.guest import (
+    ABSENT,
+    Absent,
+    AppraisalError,
+    CallError,
+    Claims,
+    CodeError,
+    EnclaveError,
+    PublicKey,
+    Ran,
+    Refusal,
+)
 from casemate.wire.protocol.faults import Code
 from casemate.wire.protocol.sealed_secret import MAX_SECRET_TEXT
 
@@ -93,6 +106,98 @@ class CallState:
         return _key(key, "a key of the state", 1, self._limits)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class CallKeys:
+    """``context.keys`` of one call."""
+
+    _asker: Asker
+    _call: bytes
+
+    def sign(self, name: str, data: bytes | str) -> bytes:
+        """A signature of the newest version."""
+        return self._bytes(KeyUse.SIGN, name, data)
+
+    def verify(self, name: str, data: bytes | str, signature: bytes, *, version: int | None = None) -> bool:
+        """Whether a signature or a tag is the key's."""
+        return bool(self._ask(KeyUse.VERIFY, name, data, signature, version=version))
+
+    def mac(self, name: str, data: bytes | str) -> bytes:
+        """A tag."""
+        return self._bytes(KeyUse.MAC, name, data)
+
+    def encrypt(self, name: str, data: bytes | str, associated: bytes | str = b"") -> bytes:
+        """A text that only :meth:`decrypt` opens."""
+        return self._bytes(KeyUse.ENCRYPT, name, data, associated)
+
+    def decrypt(self, name: str, text: bytes, associated: bytes | str = b"") -> bytes:
+        """The data in a text."""
+        return self._bytes(KeyUse.DECRYPT, name, text, associated)
+
+    def derive(self, name: str, info: bytes | str, *, length: int | None = None, version: int | None = None) -> bytes:
+        """A key for a purpose."""
+        return self._bytes(KeyUse.DERIVE, name, info, version=version, length=length)
+
+    def agree(self, name: str, peer: bytes, info: bytes | str = b"", *, version: int | None = None) -> bytes:
+        """A secret shared with the owner of another key."""
+        return self._bytes(KeyUse.AGREE, name, peer, info, version=version)
+
+    def public(self, name: str, *, version: int | None = None) -> PublicKey:
+        """The public half."""
+        said: dict[str, Any] = self._ask(KeyUse.PUBLIC, name, version=version)
+        said["spki"] = base64.b64decode(said["spki"])
+        return PublicKey(**said)
+
+    def rotate(self, name: str) -> int:
+        """Makes a new version."""
+        return int(self._ask(KeyUse.ROTATE, name))
+
+    def retire(self, name: str, version: int) -> bool:
+        """Forgets an old version."""
+        return bool(self._ask(KeyUse.RETIRE, name, version=version))
+
+    def _bytes(
+        self, use: KeyUse, name: str, data: bytes | str, beside: bytes | str = b"", **numbers: int | None
+    ) -> bytes:
+        return base64.b64decode(self._ask(use, name, data, beside, **numbers))
+
+    def _ask(
+        self, use: KeyUse, name: str, data: bytes | str = b"", beside: bytes | str = b"", **numbers: int | None
+    ) -> Any:
+        if not isinstance(name, str):
+            raise TypeError(f"a key's name is {type(name).__name__}, want a text")
+        most = MAX_OPENED_TEXT if use is KeyUse.DECRYPT else MAX_KEY_DATA
+        first, second = _octets(data, "what a key is used on", most), _octets(beside, "what goes with it", MAX_BESIDE)
+        shown = name[:MAX_KEY_NAME_SHOWN].encode(errors="replace").decode()
+        head: dict[str, object] = {"do": "key", "use": use.value, "key": shown, "size": len(first)}
+        head |= {what: _number(value, f"a {what}") for what, value in numbers.items()}
+        return self._asker.ask(self._call, FrameKind.WANTED, head, first + second)
+
+
+MAX_KEY_NAME_SHOWN = 256
+"""A key's name is cut after so many characters; none that exists is as long."""
+_MAX_NUMBER = (1 << 32) - 1
+
+
+def _octets(data: bytes | str, what: str, most: int) -> bytes:
+    if isinstance(data, str):
+        data = data.encode()
+    elif not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"{what} is {type(data).__name__}, want bytes or a text")
+    if len(data) > most:
+        raise ValueError(f"{what} has {len(data)} bytes, want at most {most}")
+    return bytes(data)
+
+
+def _number(value: int | None, what: str) -> int | None:
+    if value is None:
+        return None
+    if type(value) is not int:
+        raise TypeError(f"{what} is {type(value).__name__}, want an integer")
+    if not 0 <= value <= _MAX_NUMBER:
+        raise ValueError(f"{what} is {value}, want 0 to {_MAX_NUMBER}")
+    return value
+
+
 class Ending:
     """The result of an asynchronous generator, for which Python's ``return`` takes none."""
 
@@ -114,6 +219,7 @@ class CallContext:
     entry: str
     caller: KnownCaller | None
     state: CallState
+    keys: CallKeys
     _asker: Asker = field(compare=False)
     _call: bytes
     _limits: Limits
@@ -251,7 +357,9 @@ def context_of(asker: Asker, call: bytes, head: dict[str, Any], limits: Limits, 
     """The context of a call with this head: ``entry``, and ``caller`` as ``{name, key}`` or null."""
     caller = head["caller"]
     known = None if caller is None else KnownCaller(caller.get("name"), caller.get("key"), caller.get("enclave"))
-    return CallContext(head["entry"], known, CallState(asker, call, limits), asker, call, limits, grants)
+    return CallContext(
+        head["entry"], known, CallState(asker, call, limits), CallKeys(asker, call), asker, call, limits, grants
+    )
 
 
 def refusal_of(refusal: Refusal, limits: Limits, grants: Grants) -> tuple[str, bytes]:

@@ -19,6 +19,8 @@ declare namespace Casemate {
     readonly caller: Caller | null;
     /** What outlives the enclave. Each use throws where the manifest has no [state]. */
     readonly state: State;
+    /** Keys that never leave the enclave. Each use throws where the manifest has no [keys.NAME]. */
+    readonly keys: Keys;
     /**
      * Asks the host, which is not trusted. Throws an error named "ocall-refused" where the manifest does not declare the
      * OCALL, or the host does not answer as it declares.
@@ -107,6 +109,39 @@ declare namespace Casemate {
       readonly debug: boolean;
       readonly deployment: string;
     };
+  }
+
+  /**
+   * Keys that the manifest names under [keys.NAME]: made inside, never to leave. Data has at most 1 MiB, as a string
+   * (UTF-8) or bytes; what goes with it at most 64 KiB. What happens to a key stays, also where the call fails.
+   */
+  interface Keys {
+    /** A signature of the newest version. */
+    sign(name: string, data: string | Uint8Array): Uint8Array;
+    /** Whether a signature (or a tag, of a key for "mac") is of this version, or of any that is kept. */
+    verify(name: string, data: string | Uint8Array, signature: Uint8Array, options?: { version?: number }): boolean;
+    /** A tag: 32 bytes. */
+    mac(name: string, data: string | Uint8Array): Uint8Array;
+    /** A text that only `decrypt` opens, with the same associated data. */
+    encrypt(name: string, data: string | Uint8Array, associated?: string | Uint8Array): Uint8Array;
+    /** The data in a text, of any version that is kept. Or "cannot-open". */
+    decrypt(name: string, text: Uint8Array, associated?: string | Uint8Array): Uint8Array;
+    /** A key for what `info` says: 32 bytes, or 16 to 1024. The same each time, until the key is rotated. */
+    derive(name: string, info: string | Uint8Array, options?: { length?: number; version?: number }): Uint8Array;
+    /** 32 bytes that only the owners of both keys have; `peer` is the other's public half, as `spki` below. */
+    agree(name: string, peer: Uint8Array, info?: string | Uint8Array, options?: { version?: number }): Uint8Array;
+    /** The public half (SubjectPublicKeyInfo, DER) of a key for "sign" or "agree". */
+    public(name: string, options?: { version?: number }): {
+      algorithm: string;
+      purpose: string;
+      version: number;
+      versions: number[];
+      spki: Uint8Array;
+    };
+    /** Makes a new version, the newest from now on; its number. Old ones go on verifying and opening. */
+    rotate(name: string): number;
+    /** Forgets an old version for good; whether it was there. */
+    retire(name: string, version: number): boolean;
   }
 
   /** Sealed records. What a call changes is kept if it returns, and dropped if it throws. */

@@ -9,13 +9,106 @@
  * manifest's part is for tests in an enclave.
  */
 
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 
 const MAX_KEY = 256; // bytes of UTF-8
 const MAX_VALUE = 1024 * 1024; // bytes of JSON
 const MAX_LISTED = 10_000; // keys
 
 const NO_APPRAISE = "this needs the table [appraise]: add it with the day of the build to casemate.toml";
+
+const NO_KEYS = "context.keys needs a table [keys.NAME]: add one with purpose and algorithm to casemate.toml";
+const USES = {
+  sign: ["sign", "verify", "public"],
+  mac: ["mac", "verify"],
+  encrypt: ["encrypt", "decrypt"],
+  derive: ["derive"],
+  agree: ["agree", "public"],
+};
+
+/** Stands for keys that never leave an enclave. What it makes has no meaning elsewhere: all of it is HMAC-SHA-256. */
+class FakeKeys {
+  #keys = new Map();
+  #opened = new Map();
+
+  constructor(given) {
+    for (const [name, [purpose, algorithm]] of Object.entries(given)) {
+      this.#keys.set(name, { name, purpose, algorithm, newest: 1, versions: new Map([[1, crypto.randomUUID()]]) });
+    }
+  }
+
+  sign = (name, data) => this.#made(name, "sign", null, data);
+  mac = (name, data) => this.#made(name, "mac", null, data);
+  derive = (name, info, { length = 32, version = null } = {}) => {
+    const made = this.#made(name, "derive", version, info);
+    return Uint8Array.from({ length }, (_, at) => made[at % made.length]);
+  };
+  agree = (name, peer, info = "", { version = null } = {}) => {
+    const mine = this.public(name, { version }).spki.toHex();
+    return hmac("agree", `${[mine, dataOf(peer).toHex()].sort().join()} ${dataOf(info).toHex()}`);
+  };
+  verify = (name, data, signature, { version = null } = {}) => {
+    const key = this.#key(name, "verify"), tried = version === null ? [...key.versions.keys()] : [version];
+    const wanted = dataOf(signature).toHex();
+    return tried.some((each) => hmac(key.versions.get(each) ?? "", data).toHex() === wanted);
+  };
+  public = (name, { version = null } = {}) => {
+    const key = this.#key(name, "public"), number = version ?? key.newest;
+    const spki = hmac("public", this.#secret(key, number));
+    const { algorithm, purpose } = key;
+    return { algorithm, purpose, version: number, versions: [...key.versions.keys()].sort((a, b) => a - b), spki };
+  };
+  encrypt = (name, data, associated = "") => {
+    const key = this.#key(name, "encrypt"), text = crypto.getRandomValues(new Uint8Array(48));
+    const made = { name, version: key.newest, associated: dataOf(associated).toHex(), data: dataOf(data) };
+    this.#opened.set(text.toHex(), made);
+    return text;
+  };
+  decrypt = (name, text, associated = "") => {
+    const key = this.#key(name, "decrypt"), made = this.#opened.get(dataOf(text).toHex());
+    const opens = made?.name === name && key.versions.has(made.version) && made.associated === dataOf(associated).toHex();
+    if (!opens) throw named("cannot-open", `key '${name}' has not made this text with these associated data`);
+    return made.data.slice();
+  };
+  rotate = (name) => {
+    const key = this.#key(name, "rotate");
+    key.versions.set(++key.newest, crypto.randomUUID());
+    return key.newest;
+  };
+  retire = (name, version) => {
+    const key = this.#key(name, "retire");
+    if (version === key.newest) throw new TypeError(`version ${version} of key '${name}' is the newest: rotate it before`);
+    return key.versions.delete(version);
+  };
+
+  #key(name, use) {
+    const key = this.#keys.get(name);
+    if (this.#keys.size === 0) throw new TypeError(NO_KEYS);
+    if (key === undefined) throw new TypeError(`casemate.toml has no [keys.${name}]`);
+    if (![...USES[key.purpose], "rotate", "retire"].includes(use)) {
+      throw new TypeError(`key '${name}' is for '${key.purpose}', not ${use}`);
+    }
+    return key;
+  }
+
+  #secret(key, version) {
+    if (!key.versions.has(version)) throw new TypeError(`key '${key.name}' has no version ${version}`);
+    return key.versions.get(version);
+  }
+
+  #made(name, use, version, data) {
+    const key = this.#key(name, use);
+    return hmac(this.#secret(key, version ?? key.newest), data);
+  }
+}
+
+function dataOf(data) {
+  if (typeof data === "string") return new TextEncoder().encode(data);
+  if (data instanceof Uint8Array) return data.slice();
+  throw new TypeError("what a key is used on is a string or a Uint8Array");
+}
+
+const hmac = (secret, data) => new Uint8Array(createHmac("sha256", secret).update(dataOf(data)).digest());
 
 /** The key of a caller who is called that; any 32 bytes will do. */
 export function keyOf(name) {
@@ -52,6 +145,7 @@ export class FakeEnclave {
   #runs;
   #others;
   #appraises;
+  #keys;
   #nonces = new Set();
   #secrets = new Map();
 
@@ -65,9 +159,11 @@ export class FakeEnclave {
    *   of [uses.NAME]: they return the result, or throw
    * @param {(evidence: any, policy: any) => object} [given.appraises] stands for the verifier: it returns the claims, or
    *   throws; absent where there is no [appraise]
+   * @param {{[name: string]: [string, string]}} [given.keys] purpose and algorithm of each [keys.NAME]
    * @param {string[]} [given.permissions] the manifest's; of these, "seal" changes what is there
    */
-  constructor({ errors = [], ocalls = {}, permissions = [], runs, others = {}, appraises } = {}) {
+  constructor({ errors = [], ocalls = {}, permissions = [], runs, others = {}, appraises, keys = {} } = {}) {
+    this.#keys = new FakeKeys(keys);
     this.#appraises = appraises;
     this.#others = others;
     this.#runs = runs;
@@ -148,6 +244,7 @@ export class FakeEnclave {
       call: whileItLasts((...given) => this.#call(...given)),
       run: whileItLasts((...given) => this.#run(...given)),
       nonce: whileItLasts(() => this.#nonce()),
+      keys: Object.freeze(Object.fromEntries(Object.entries(this.#keys).map(([use, f]) => [use, whileItLasts(f)]))),
       appraise: whileItLasts((...given) => this.#appraise(...given)),
       open: whileItLasts((text) => this.#open(text)),
       refuse: (code, details) => this.#refuse(code, details, refusals),
