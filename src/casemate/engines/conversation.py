@@ -9,7 +9,10 @@ A stream is a call in steps. Between them the guest is idle: other calls, and st
 All steps have the number of the call that opened the stream.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from casemate.engines.command import GuestProgram
 from casemate.engines.errors import GuestMisbehavedError, NotNowError
@@ -40,6 +43,8 @@ from casemate.wire.protocol.faults import Code
 
 MAX_PRINTED = 256
 """Most console frames of one call. The bootstrap stops sooner; a program that has taken it over may not."""
+
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 _STREAMED = 4 + MAX_CHUNK
 """Most bytes before a stream's result in a frame: the rest of its output."""
@@ -92,7 +97,9 @@ class Conversation:
         longest_end = program.output_limit + (_STREAMED if program.streams else 0)
         self._longest = max(longest_end, program.ocall_limit, MAX_QUESTION)
 
-    def call(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
+    def call(
+        self, entry: str, arguments: bytes, caller: object, *, number: bytes, about: Mapping[str, object] = _NOTHING
+    ) -> bytes:
         """The frame that calls a function.
 
         Args:
@@ -100,17 +107,20 @@ class Conversation:
             arguments: JSON, already checked; the guest gets these very bytes.
             caller: what the guest sees as ``context.caller``, as a JSON value.
             number: eight random bytes.
+            about: what else ``context`` tells of the call, by the names that the bootstraps know.
         """
         self._begin(number, Turn.CALLED)
-        return frame(FrameKind.CALL, number, head_and_text({"entry": entry, "caller": caller}, arguments))
+        return frame(FrameKind.CALL, number, head_and_text({"entry": entry, "caller": caller, **about}, arguments))
 
-    def open(self, entry: str, arguments: bytes, caller: object, *, number: bytes) -> bytes:
+    def open(
+        self, entry: str, arguments: bytes, caller: object, *, number: bytes, about: Mapping[str, object] = _NOTHING
+    ) -> bytes:
         """The frame that calls a stream, and has it work until it waits for input or has something to say.
 
         Args: as for :meth:`call`; the number is the stream's from now on.
         """
         self._begin(number, Turn.STEPPING)
-        return frame(FrameKind.OPEN, number, head_and_text({"entry": entry, "caller": caller}, arguments))
+        return frame(FrameKind.OPEN, number, head_and_text({"entry": entry, "caller": caller, **about}, arguments))
 
     def step(self, kind: FrameKind, piece: bytes, *, number: bytes) -> bytes:
         """The frame of a stream's further step: CHUNK with a piece of input, END or PULL with none."""

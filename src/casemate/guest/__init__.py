@@ -328,6 +328,21 @@ class Context(Protocol):
     def keys(self) -> Keys:
         """Keys that never leave the enclave; needs ``[keys.NAME]`` in the manifest."""
 
+    @property
+    def trace(self) -> str | None:
+        """32 hexadecimal digits, the same in all calls that one client's call leads to; no secret.
+
+        None in code that a caller has brought.
+        """
+
+    @property
+    def deadline(self) -> int | None:
+        """How long the call may take from its beginning (ms): the manifest's limit, or what its caller has left."""
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """The names of the permissions that the manifest grants, sorted."""
+
     def ocall(self, name: str, argument: Json = None) -> Any:
         """Asks the host, whom nobody trusts; needs ``[ocall.NAME]`` in the manifest.
 

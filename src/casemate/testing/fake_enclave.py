@@ -49,6 +49,7 @@ from casemate.wire.protocol.call import StateMark
 from casemate.wire.protocol.capabilities.keys import Algorithm, KeyRules, Purpose
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.manifest import Permission
+from casemate.wire.protocol.peers import TRACE_SIZE
 from casemate.wire.protocol.state_changes import MAX_KEY, MAX_VALUE
 
 __all__ = ["FakeEnclave", "Streamed", "UntellableError", "key_of", "stranger"]
@@ -306,7 +307,8 @@ class FakeEnclave:
     def _calling(self, function: Callable[..., Any], caller: str | KnownCaller | None) -> Iterator[CallContext]:
         call = self._call = _Call()
         known = KnownCaller(caller, key_of(caller)) if isinstance(caller, str) else caller
-        head = {"entry": function.__name__, "caller": known and known._asdict()}
+        about = {"trace": os.urandom(TRACE_SIZE).hex(), "timeMs": _TIME_MS}
+        head = {"entry": function.__name__, "caller": known and known._asdict(), **about}
         console = Console(self.printed.append, lambda: self._call is call)
         console.granted = "log" in self._grants.permissions
         try:
@@ -321,6 +323,10 @@ class FakeEnclave:
             raise
         finally:
             self._call = None
+
+
+_TIME_MS = 1000
+"""What a function is told that it may take: the default of ``limits.time_ms``."""
 
 
 class _Call:

@@ -36,9 +36,11 @@ class KeysCapability:
         self._rules = {each.name: each for each in rules}
         self._store = store
 
-    async def answer(self, question: UseKey, _call: CallServices, deadline: float) -> bytes:
+    async def answer(self, question: UseKey, call: CallServices, deadline: float) -> bytes:
         """What the use gives: bytes as base64, true or false, a number, or an object; JSON."""
         rules = rules_for(question, self._rules)
+        if question.use in (KeyUse.ROTATE, KeyUse.RETIRE):
+            call.check_may_write()
         match question.use:
             case KeyUse.ROTATE:
                 return encode_json(await self._change(rules, lambda ring: ring.rotated(rules), deadline))

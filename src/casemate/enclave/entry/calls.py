@@ -139,7 +139,7 @@ class Calls:
             raise
         try:
             deadline = min(time.monotonic() + seconds, course.until)
-            services = CallServices(self._services, shown, course, party)
+            services = CallServices(self._services, shown, course, party, may_write=entry.may_write)
             with measured(services.meter):
                 try:
                     with services.working(place.guest):
@@ -149,6 +149,7 @@ class Calls:
                             shown,
                             ask=lambda asked: services.answer(asked, deadline),
                             deadline=deadline,
+                            about=course.about(limit),
                         )
                 finally:
                     self._peers.guests.release(place)

@@ -138,7 +138,7 @@ class StreamCalls:
                 arguments,
                 place,
                 new_number(),
-                CallServices(self._services, caller, course_of_client(), owner.party),
+                CallServices(self._services, caller, course_of_client(), owner.party, may_write=entry.may_write),
             )
             number = self._streams.add(stream)
             place.streams += 1
@@ -175,6 +175,7 @@ class StreamCalls:
                             caller,
                             ask=lambda asked: stream.services.answer(asked, deadline),
                             deadline=deadline,
+                            about=stream.services.course.about(self._time_limit),
                         )
                 finally:
                     guests.release(stream.place)

@@ -26,6 +26,9 @@ Ocalls = Callable[[str, bytes, float], Awaitable[bytes]]
 NO_STATE = "this function keeps no state: add [state] with policy, recovery and max_kib to casemate.toml"
 """What a guest hears that uses its state without having one."""
 
+A_QUERY = 'a query changes nothing: make it kind = "command" in casemate.toml, or do not write'
+"""What a service's query hears that would change something."""
+
 _HARMLESS = (Code.STATE_LIMIT, Code.GUEST_ERROR)
 """Refusals that a function can react to. After any other refusal of its state it would go on without knowing the state,
 so its call fails whatever it returns."""
@@ -60,6 +63,15 @@ class Course:
     """0 in a client's call."""
     until: float
     """When its caller gives it up, on the monotonic clock; infinite for a client's."""
+
+    def about(self, time_limit: float) -> dict[str, Json]:
+        """What ``context`` tells of it.
+
+        Args:
+            time_limit: what the call was given as it came (seconds). The function hears no less where it has waited for
+                its guest: the difference would be a clock, which needs a permission.
+        """
+        return {"trace": self.trace.hex(), "timeMs": round(time_limit * 1000)}
 
 
 def course_of_client() -> Course:
@@ -96,10 +108,14 @@ class CallServices:
         caller: ``context.caller``, as the guest sees it.
         course: where it stands among the calls that led to it.
         party: whose call it is: the same in all calls of one caller, as far as anybody can tell.
+        may_write: whether it may change the state; a service's query may not.
     """
 
-    def __init__(self, services: Services, caller: Json, course: Course, party: Hashable) -> None:
+    def __init__(
+        self, services: Services, caller: Json, course: Course, party: Hashable, *, may_write: bool = True
+    ) -> None:
         self._services = services
+        self._may_write = may_write
         self._transaction: Transaction | None = None
         self._doom: Fault | None = None
         self.caller = caller
@@ -142,6 +158,15 @@ class CallServices:
             self.meter.ask()
             return await self._services.ocalls(asked.name, asked.arguments, deadline)
         return await self._services.capabilities[type(asked.question)].answer(asked.question, self, deadline)
+
+    def check_may_write(self) -> None:
+        """Refuses to change what outlives the call, where it is a service's query.
+
+        Raises:
+            FaultError: ``guest-error``.
+        """
+        if not self._may_write:
+            raise refuse(Code.GUEST_ERROR, A_QUERY)
 
     @contextmanager
     def using_state(self) -> Iterator[None]:

@@ -14,6 +14,8 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from casemate.enclave.guest.failure_words import place_words, words_of, words_of_refused
 from casemate.enclave.guest.gauge import UNKNOWN, Gauge
@@ -59,6 +61,8 @@ ends guests of enclaves that hang, comes later."""
 Ask = Callable[[Asked | Wanted], Awaitable[bytes]]
 """Answers what the guest asks: JSON, or nothing where there is no value; or :class:`FaultError`."""
 
+
+_NOTHING: Final[Mapping[str, Json]] = MappingProxyType({})
 
 Outcome = Returned | Paused | Ended | Refused
 """The last word of a guest on a call or a step, where it does not fail."""
@@ -246,7 +250,16 @@ class Guest:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    async def call(self, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float) -> bytes | Refused:
+    async def call(
+        self,
+        entry: str,
+        arguments: bytes,
+        caller: Json,
+        *,
+        ask: Ask,
+        deadline: float,
+        about: Mapping[str, Json] = _NOTHING,
+    ) -> bytes | Refused:
         """What a function of the guest returns, as JSON, or its refusal, both unchecked. The guest must be ready.
 
         Args:
@@ -255,12 +268,14 @@ class Guest:
             caller: for ``context.caller``.
             ask: answers the guest's questions.
             deadline: on the monotonic clock; the guest gets no more time than that, its questions included.
+            about: what else ``context`` tells: see :meth:`Conversation.call`.
 
         Raises:
             FaultError: with every other outcome.
         """
         line = self._work(deadline)
-        said = await self._hear_out(line, line.talk.call(entry, arguments, caller, number=new_number()), ask, deadline)
+        payload = line.talk.call(entry, arguments, caller, number=new_number(), about=about)
+        said = await self._hear_out(line, payload, ask, deadline)
         match said:
             case Returned(text):
                 return text
@@ -269,7 +284,15 @@ class Guest:
         raise _OutOfTurnError
 
     async def open(
-        self, stream: bytes, entry: str, arguments: bytes, caller: Json, *, ask: Ask, deadline: float
+        self,
+        stream: bytes,
+        entry: str,
+        arguments: bytes,
+        caller: Json,
+        *,
+        ask: Ask,
+        deadline: float,
+        about: Mapping[str, Json] = _NOTHING,
     ) -> Paused | Ended | Refused:
         """Calls a stream, up to its first pause. The guest must be ready.
 
@@ -280,9 +303,10 @@ class Guest:
             caller: for ``context.caller``.
             ask: answers the guest's questions.
             deadline: of this step alone.
+            about: as there.
         """
         line = self._work(deadline)
-        payload = line.talk.open(entry, arguments, caller, number=stream)
+        payload = line.talk.open(entry, arguments, caller, number=stream, about=about)
         return _step_of(await self._hear_out(line, payload, ask, deadline))
 
     async def step(

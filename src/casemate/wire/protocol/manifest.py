@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
-from casemate.wire.protocol.capabilities.service import OperationRules, ServiceRules
+from casemate.wire.protocol.capabilities.service import Kind, OperationRules, ServiceRules
 from casemate.wire.protocol.capabilities.uses import EnclaveCaller, Use
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.manifest_table import Schema
@@ -96,6 +96,11 @@ class EntryPoint:
     """It is an asynchronous generator that takes and gives bytes in pieces."""
     operation: OperationRules | None = None
     """What it is as an operation of a service; None where the image is none."""
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it may change the state: all may but a service's queries."""
+        return self.operation is None or self.operation.kind is Kind.COMMAND
 
     def admits(self, public_key: bytes | None) -> bool:
         """Whether a call may enter that this key signed; None for a call without a signature."""

@@ -58,10 +58,13 @@ async function serveCall({ call, body }) {
 }
 
 // `context`, the second argument of every function. Frozen, so that one call cannot prepare it for the next.
-function contextOf(call, { entry, caller }) {
+function contextOf(call, { entry, caller, trace = null, timeMs = null }) {
   return freeze({
     entry,
     caller,
+    trace,
+    deadline: timeMs,
+    permissions: grants,
     ocall: asker(call),
     state: stateOf(call),
     seal: sealer(call),

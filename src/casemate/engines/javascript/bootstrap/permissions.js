@@ -5,8 +5,10 @@
 // tell what its code can depend on. docs/writing-functions.md lists what is left.
 
 const granted = create(null);
+let grants = null; // their names, frozen: `context.permissions`
 
 function grant(permissions) {
+  grants = freeze(permissions);
   for (let number = 0; number < permissions.length; number++) granted[permissions[number]] = true;
 }
 

@@ -224,8 +224,15 @@ class CallContext:
     _call: bytes
     _limits: Limits
     _grants: Grants
+    trace: str | None = None
+    deadline: int | None = None
     _ending: Ending | None = field(default=None, compare=False)
     """None where ``return`` gives the result."""
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """The names of those that the manifest grants."""
+        return tuple(sorted(self._grants.permissions))
 
     def ocall(self, name: str, argument: object = None) -> Any:
         """Asks the host."""
@@ -354,12 +361,20 @@ class CallContext:
 
 
 def context_of(asker: Asker, call: bytes, head: dict[str, Any], limits: Limits, grants: Grants) -> CallContext:
-    """The context of a call with this head: ``entry``, and ``caller`` as ``{name, key}`` or null."""
+    """The context of a call with this head.
+
+    Args:
+        asker: asks the enclave.
+        call: its number.
+        head: ``entry``; ``caller`` as ``{name, key}`` or null; ``trace`` and ``timeMs``, where there are any.
+        limits: of what it says.
+        grants: what it may.
+    """
     caller = head["caller"]
     known = None if caller is None else KnownCaller(caller.get("name"), caller.get("key"), caller.get("enclave"))
-    return CallContext(
-        head["entry"], known, CallState(asker, call, limits), CallKeys(asker, call), asker, call, limits, grants
-    )
+    state, keys = CallState(asker, call, limits), CallKeys(asker, call)
+    about = head.get("trace"), head.get("timeMs")
+    return CallContext(head["entry"], known, state, keys, asker, call, limits, grants, *about)
 
 
 def refusal_of(refusal: Refusal, limits: Limits, grants: Grants) -> tuple[str, bytes]:

@@ -21,6 +21,12 @@ declare namespace Casemate {
     readonly state: State;
     /** Keys that never leave the enclave. Each use throws where the manifest has no [keys.NAME]. */
     readonly keys: Keys;
+    /** 32 hexadecimal digits, the same in all calls that one client's call leads to; null in code that is brought. */
+    readonly trace: string | null;
+    /** How long the call may take from its beginning (ms): the manifest's limit, or what its caller has left. */
+    readonly deadline: number | null;
+    /** The names of the permissions that the manifest grants, sorted. */
+    readonly permissions: readonly string[];
     /**
      * Asks the host, which is not trusted. Throws an error named "ocall-refused" where the manifest does not declare the
      * OCALL, or the host does not answer as it declares.

@@ -234,6 +234,9 @@ export class FakeEnclave {
     return Object.freeze({
       entry,
       caller: typeof caller === "string" ? { name: caller, key: keyOf(caller) } : caller,
+      trace: sha256(`trace ${crypto.randomUUID()}`).slice(0, 32),
+      deadline: 1000,
+      permissions: Object.freeze([]),
       ocall: whileItLasts((name, argument) => this.#answer(name, argument)),
       state: Object.freeze(Object.fromEntries(
         ["get", "put", "delete", "list", "compareAndSet"].map((name) =>
