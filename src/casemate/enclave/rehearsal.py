@@ -21,7 +21,7 @@ from casemate.images.schemas.schemas import inbound_schema, outbound_schema
 from casemate.wire.encodings.json_text import encode_json, parse_json
 from casemate.wire.encodings.message import prepare
 from casemate.wire.errors import CasemateError
-from casemate.wire.messages import entry, leaf, peers, spawner, tls
+from casemate.wire.messages import entry, leaf, peers, service_life, spawner, tls
 from casemate.wire.protocol.call import (
     SECRET_SIZE,
     SESSION_KEYS_SIZE,
@@ -73,6 +73,7 @@ _SPOKEN = (
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log, entry.Used, entry.Noticed),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared),
+    *(service_life.RunHook, service_life.ServiceStateIs, service_life.Configure, service_life.Configured),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.GuestRefused, spawner.Watch, spawner.Unwatch),
     *(spawner.Interrupt, peers.PeerGreeted, peers.PeerWelcome, peers.PeerIntroduced, peers.PeerProof),
     *(PeerBinding, PeerRequest, PeerSession),

@@ -340,6 +340,10 @@ class Context(Protocol):
         """How long the call may take from its beginning (ms): the manifest's limit, or what its caller has left."""
 
     @property
+    def config(self) -> Any:
+        """The service's configuration, a fresh value each time; None where there is none."""
+
+    @property
     def permissions(self) -> tuple[str, ...]:
         """The names of the permissions that the manifest grants, sorted."""
 

@@ -54,9 +54,11 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
+from casemate.wire.messages.service_life import Configured, ServiceStateIs
 from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
 from casemate.wire.messages.state import STATE_ANSWERS, StateAppend, StateForget, StateRead
 from casemate.wire.protocol.call import Envelope
+from casemate.wire.protocol.deployment import NO_DEPLOYMENT
 from casemate.wire.protocol.faults import Code, Fault, fault
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH, Link
 from casemate.wire.protocol.isolation import Isolation
@@ -160,7 +162,7 @@ def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
     return lay_out(dict(files), links, engine=engine).linear_contents()
 
 
-_REPLIES = (ChallengeAnswer, Left, PlainLeft)
+_REPLIES = (ChallengeAnswer, Left, PlainLeft, ServiceStateIs, Configured)
 _UNASKED = (Fault, Ready, Ocall, Log, StateRead, StateAppend, StateForget)
 _ANSWERS = {tag_of(answer) for answer in (OcallAnswer, OcallRefused, *STATE_ANSWERS)}
 
@@ -176,6 +178,7 @@ class Rig:
         manifest: str = MANIFEST,
         debug: bool = False,
         pages: bytes | None = None,
+        deployment: bytes = NO_DEPLOYMENT,
     ) -> None:
         self.script = script
         self.loader = loader
@@ -205,7 +208,7 @@ class Rig:
         self._spawner, spawner_end = socket.socketpair()
         self.chip, self.host, self.spawner = Channel(self._chip), Channel(self._host), Channel(self._spawner)
         boot = Boot(
-            identity=Identity(Tee.SGX, MR_ENCLAVE, b"S" * 32, 3, 2, debug=debug),
+            identity=Identity(Tee.SGX, MR_ENCLAVE, b"S" * 32, 3, 2, debug=debug, deployment=deployment),
             tcb=bytes(16),
             pages=pages_of(FILES | {MANIFEST_PATH: manifest.encode()}) if pages is None else pages,
         )

@@ -19,6 +19,7 @@ from casemate.enclave.entry.turns import Turns
 from casemate.enclave.guest.call_services import CallServices, Course, course_of_client
 from casemate.enclave.guest.ocall import Ocalls
 from casemate.enclave.peer_policy import KnownPeer
+from casemate.enclave.service_life import ServiceLife
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import StepTaken, StreamStep
 from casemate.wire.protocol.faults import Code, refuse
@@ -45,7 +46,8 @@ class Calls:
         self._large = Turns(1)
         ocalls = Ocalls(program.image.schemas, peers.host, explain=manifest.debug)
         self._services = services_of(program, peers, own, ocalls.ask)
-        self._streams = StreamCalls(program.image, peers, self._services, self._turns)
+        self.life = ServiceLife(program, peers, self._services)
+        self._streams = StreamCalls(program.image, peers, self._services, self._turns, self.life)
         self._traces: set[bytes] = set()
         """Of the calls that are under way, streams aside."""
 
@@ -113,6 +115,7 @@ class Calls:
 
     async def _run(self, entry: EntryPoint, arguments: bytes, shown: Json, party: Hashable, course: Course) -> Answer:
         await self._services.monitor.admit()
+        await self.life.ready()
         self._traces.add(course.trace)
         try:
             if len(arguments) <= LARGE:
@@ -149,7 +152,7 @@ class Calls:
                             shown,
                             ask=lambda asked: services.answer(asked, deadline),
                             deadline=deadline,
-                            about=course.about(limit),
+                            about=course.about(limit) | self.life.about(),
                         )
                 finally:
                     self._peers.guests.release(place)

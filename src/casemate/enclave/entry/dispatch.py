@@ -33,6 +33,7 @@ from casemate.wire.messages.entry import (
     Ready,
 )
 from casemate.wire.messages.peers import PeerGreeted, PeerIntroduced, PeerProof, PeerWelcome
+from casemate.wire.messages.service_life import Configure, Configured, RunHook, ServiceStateIs
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.call import (
     MAX_SEALED,
@@ -50,10 +51,21 @@ from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 TlsEntry = TlsPrepare | TlsInstall | TlsBytes
 TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
-Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | PeerWelcome | PeerProof | Fault
+Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | PeerWelcome | PeerProof | ServiceStateIs | Configured | Fault
 Response = CallResult | CallRefused | StepTaken | StreamEnded
 
-_ENTRIES = (Enter, PlainEnter, Challenge, TlsPrepare, TlsInstall, TlsBytes, PeerGreeted, PeerIntroduced)
+_ENTRIES = (
+    Enter,
+    PlainEnter,
+    Challenge,
+    TlsPrepare,
+    TlsInstall,
+    TlsBytes,
+    PeerGreeted,
+    PeerIntroduced,
+    RunHook,
+    Configure,
+)
 
 MAX_ENTRIES = MAX_CALLS + MAX_OTHERS
 """Most entries under way; a host that enters more often has not read what :mod:`casemate.wire.messages.entry` says."""
@@ -90,7 +102,7 @@ class Service:
     def open(self) -> None:
         """Takes entries from now on, whenever the loop runs."""
         self._peers.host.open(self._enter)
-        self._peers.host.tell(Ready(self._concurrent + MAX_WAITING))
+        self._peers.host.tell(Ready(self._concurrent + MAX_WAITING, tuple(sorted(self._calls.life.hooks))))
 
     def _enter(self, number: int, entry: bytes | memoryview) -> None:
         """Begins to answer an entry."""
@@ -137,6 +149,10 @@ class Service:
                 return _plain_reply(answer.said)
             case PeerGreeted() | PeerIntroduced():
                 return await self._peer_entries.answer(entry)
+            case RunHook(hook):
+                return await self._calls.life.run(hook)
+            case Configure(configuration):
+                return Configured(await self._calls.life.configure(configuration))
             case TlsPrepare() | TlsInstall() | TlsBytes():
                 return await self._tls(entry)
         return _DEFECT

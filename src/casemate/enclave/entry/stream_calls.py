@@ -11,6 +11,7 @@ from casemate.enclave.entry.peers import Peers
 from casemate.enclave.entry.turns import Turns
 from casemate.enclave.guest.call_services import CallServices, Services, course_of_client
 from casemate.enclave.guest.guest import new_number
+from casemate.enclave.service_life import ServiceLife
 from casemate.engines.frames import Ended, FrameKind, Paused, Refused
 from casemate.images.layout import ImageContents
 from casemate.process.memory import keep_memory_of_pieces
@@ -39,13 +40,14 @@ class StreamCalls:
     nothing.
     """
 
-    def __init__(self, image: ImageContents, peers: Peers, services: Services, turns: Turns) -> None:
+    def __init__(self, image: ImageContents, peers: Peers, services: Services, turns: Turns, life: ServiceLife) -> None:
         self._manifest = image.manifest
         self._time_limit = image.manifest.limits.time_ms / 1000
         self._schemas = image.schemas
         self._peers = peers
         self._services = services
         self._turns = turns
+        self._life = life
         self._streams = Streams()
 
     async def step(self, step: StreamStep, arguments: bytes, owner: StreamOwner) -> StepTaken | LastStep:
@@ -124,6 +126,7 @@ class StreamCalls:
                 " send the rest in pieces",
             )
         await self._services.monitor.admit()
+        await self._life.ready()
         checked = check_arguments(self._schemas.entries[entry.name].input, arguments, explain=self._manifest.debug)
         guests = self._peers.guests
         place, seconds = await guests.hold(owner.party, self._time_limit)
@@ -175,7 +178,7 @@ class StreamCalls:
                             caller,
                             ask=lambda asked: stream.services.answer(asked, deadline),
                             deadline=deadline,
-                            about=stream.services.course.about(self._time_limit),
+                            about=stream.services.course.about(self._time_limit) | self._life.about(),
                         )
                 finally:
                     guests.release(stream.place)

@@ -9,6 +9,7 @@ from casemate.enclave.io.loop import Loop
 from casemate.engines.command import GuestProgram
 from casemate.engines.registry import engine_named
 from casemate.wire.messages.entry import MAX_OCALL
+from casemate.wire.protocol.manifest import Manifest
 from casemate.wire.protocol.sandbox_layers import Layer, LayerState
 
 
@@ -32,7 +33,7 @@ class GuestMaker:
         self._debug = program.debug
         self._program = GuestProgram(
             modules=program.image.modules(),
-            entries=tuple(entry.name for entry in manifest.entries),
+            entries=(*(entry.name for entry in manifest.entries), *_hooks(manifest)),
             output_limit=manifest.limits.output_kib * 1024,
             ocall_limit=MAX_OCALL,
             streams=tuple(entry.name for entry in manifest.entries if entry.stream),
@@ -108,6 +109,11 @@ class GuestMaker:
         applied = {str(layer.name) for layer in layers if layer.state is LayerState.APPLIED}
         vouched = self._outline or []
         return applied.issuperset(name for name, state in vouched if state == LayerState.APPLIED)
+
+
+def _hooks(manifest: Manifest) -> list[str]:
+    """The names of the functions that the enclave calls on its own."""
+    return [] if manifest.service is None else sorted(manifest.service.hooks)
 
 
 def _unheard(_line: str) -> None:

@@ -16,7 +16,7 @@ beyond the limit where the engine copies guests, which are small then.
 """
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 
 from casemate.enclave.fair_queue import FairQueue
@@ -47,6 +47,8 @@ PREPARE_DELAY = 0.001
 
 _NONE_TRIED = fault(Code.UNAVAILABLE, "there is no guest")
 
+Initialize = Callable[[Guest, float], Awaitable[None]]
+
 EVERYBODY = "everybody"
 """The one caller of a shared guest."""
 
@@ -60,6 +62,10 @@ class Place:
     """The caller or the call whose it is; None where it has met nobody."""
     is_held: bool = False
     """A call, or a step of a stream, is under way in it."""
+    is_initialised: bool = False
+    """A service's hook ``initialize`` has run in it, or there is none."""
+    is_outdated: bool = False
+    """It is to end when what is under way in it is over."""
     streams: int = 0
     """Open streams that it has begun."""
     rested_since: float = 0.0
@@ -115,6 +121,8 @@ class Guests:
         now = time.monotonic()
         self._strangers, self._known = Newcomers(now, newcomers), Newcomers(now, newcomers)
         self._is_preparing = False
+        self.initialize: Initialize = _initialize_nothing
+        """Called with each guest before its first call, and with the call's deadline; it ends one where it fails."""
 
     def close(self) -> None:
         """Closes the pipes of all guests: the enclave ends, and the spawner ends them."""
@@ -160,7 +168,7 @@ class Guests:
 
         Raises:
             FaultError: ``busy``: all guests are at work for too long, or too many newcomers came before;
-                ``time-limit``: no guest is loaded in time; or why none can be had.
+                ``time-limit``: no guest is loaded in time; or why none can be had, or be made ready by the service.
         """
         owner = self._owner(caller)
         await self._admit(owner)
@@ -176,6 +184,7 @@ class Guests:
                 self.release(place)
                 raise late
             if not guest.is_gone:
+                await self._initialize(place, deadline)
                 return place, deadline - time.monotonic()
             self.release(place)
             failure = guest.failure
@@ -199,9 +208,30 @@ class Guests:
             self.release(place)
             raise FaultError(place.guest.failure)
 
+    async def _initialize(self, place: Place, deadline: float) -> None:
+        if place.is_initialised:
+            return
+        try:
+            await self.initialize(place.guest, deadline)
+        except BaseException:
+            self.release(place)
+            raise
+        place.is_initialised = True
+
+    def renew(self) -> None:
+        """Ends all guests, each as soon as it rests: what they keep is of a time that is over. So do their streams."""
+        for place in self._places:
+            place.is_outdated = True
+            if not place.is_held:
+                place.guest.end()
+        self._serve_waiting()
+        self.prepare()
+
     def release(self, place: Place) -> None:
         """A call, or a step of a stream, is over."""
         place.is_held = False
+        if place.is_outdated:
+            place.guest.end()
         place.rested_since = time.monotonic()
         self.tidy(place)
 
@@ -329,6 +359,10 @@ class Guests:
 
     def _sweep(self) -> None:
         self._places = [place for place in self._places if not place.guest.is_gone or place.is_held]
+
+
+async def _initialize_nothing(_guest: Guest, _deadline: float) -> None:
+    """Of an image that has no hook ``initialize``."""
 
 
 def _free(place: Place) -> Place | None:

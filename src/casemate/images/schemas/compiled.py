@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from casemate.images.schemas.schemas import InboundSchema, OutboundSchema, SchemaError, inbound_schema, outbound_schema
+from casemate.wire.protocol.capabilities.service import ServiceRules
 from casemate.wire.protocol.manifest import Manifest
 from casemate.wire.protocol.manifest_table import ManifestError, Schema
 
@@ -35,6 +36,8 @@ class CompiledSchemas:
     ocalls: Mapping[str, OcallSchemas]
     errors: Mapping[str, OutboundSchema]
     """The schemas of the details of declared errors; nothing for those that have none."""
+    configuration: InboundSchema | None
+    """The schema of a service's configuration; None where nothing can be configured."""
 
 
 def compile_schemas(manifest: Manifest) -> CompiledSchemas:
@@ -57,7 +60,14 @@ def compile_schemas(manifest: Manifest) -> CompiledSchemas:
             for error in manifest.errors
             if error.details is not None
         },
+        configuration=_configuration(manifest.service),
     )
+
+
+def _configuration(service: ServiceRules | None) -> InboundSchema | None:
+    if service is None or service.configuration is None:
+        return None
+    return _compiled(inbound_schema, service.configuration)
 
 
 def _compiled(compile_schema: Callable[[Any], T], schema: Schema) -> T:

@@ -23,6 +23,7 @@ from typing import Annotated
 
 from casemate.wire.encodings.message import U8, U64, Bytes32, Fixed, Limit, Name, message, retire
 from casemate.wire.protocol.call import MAX_ARGUMENTS, MAX_OUTPUT, MAX_SEALED, PROTOCOL, Envelope, Refusal
+from casemate.wire.protocol.capabilities.service import Hook
 from casemate.wire.protocol.faults import Fault
 from casemate.wire.protocol.manifest import Monitored, Reaction
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
@@ -51,6 +52,8 @@ class Ready:
 
     calls: U8
     """How many calls may be under way, those that wait inside included; 1 to :data:`MAX_CALLS`."""
+    hooks: Annotated[tuple[Hook, ...], Limit(len(Hook))] = ()
+    """Those that the service has."""
 
 
 @message(0x50)

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ class Keys:
         length: int | None = None,
     ) -> Any:  # fmt: skip
         question = UseKey(KeyUse(use), name, data, beside, version, length)
-        call: Any = None
+        call: Any = SimpleNamespace(check_may_write=lambda: None)
         said = json.loads(finish(self._capability.answer(question, call, soon())))
         if isinstance(said, dict):
             said["spki"] = base64.b64decode(said["spki"])
@@ -266,7 +267,7 @@ def test_two_calls_at_once_make_one_key(machine: Lab) -> None:
     signatures: list[bytes] = []
 
     async def sign() -> None:
-        call: Any = None
+        call: Any = SimpleNamespace(check_may_write=lambda: None)
         question = UseKey(KeyUse.SIGN, "sign-ed25519", b"data", b"", None, None)
         signatures.append(await KeysCapability(MANIFEST, store).answer(question, call, soon()))
 

@@ -58,13 +58,16 @@ async function serveCall({ call, body }) {
 }
 
 // `context`, the second argument of every function. Frozen, so that one call cannot prepare it for the next.
-function contextOf(call, { entry, caller, trace = null, timeMs = null }) {
+function contextOf(call, { entry, caller, trace = null, timeMs = null, config = "null" }) {
   return freeze({
     entry,
     caller,
     trace,
     deadline: timeMs,
     permissions: grants,
+    get config() {
+      return parse(config);
+    },
     ocall: asker(call),
     state: stateOf(call),
     seal: sealer(call),

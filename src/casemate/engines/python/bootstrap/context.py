@@ -226,8 +226,14 @@ class CallContext:
     _grants: Grants
     trace: str | None = None
     deadline: int | None = None
+    _config: str = "null"
     _ending: Ending | None = field(default=None, compare=False)
     """None where ``return`` gives the result."""
+
+    @property
+    def config(self) -> Any:
+        """The service's configuration, a fresh value each time; None where there is none."""
+        return decode(self._config.encode())
 
     @property
     def permissions(self) -> tuple[str, ...]:
@@ -366,14 +372,14 @@ def context_of(asker: Asker, call: bytes, head: dict[str, Any], limits: Limits, 
     Args:
         asker: asks the enclave.
         call: its number.
-        head: ``entry``; ``caller`` as ``{name, key}`` or null; ``trace`` and ``timeMs``, where there are any.
+        head: ``entry``; ``caller`` as ``{name, key}`` or null; ``trace``, ``timeMs``, ``config``: where there are any.
         limits: of what it says.
         grants: what it may.
     """
     caller = head["caller"]
     known = None if caller is None else KnownCaller(caller.get("name"), caller.get("key"), caller.get("enclave"))
     state, keys = CallState(asker, call, limits), CallKeys(asker, call)
-    about = head.get("trace"), head.get("timeMs")
+    about = head.get("trace"), head.get("timeMs"), head.get("config", "null")
     return CallContext(head["entry"], known, state, keys, asker, call, limits, grants, *about)
 
 

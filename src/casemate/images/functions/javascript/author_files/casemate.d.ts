@@ -25,6 +25,9 @@ declare namespace Casemate {
     readonly trace: string | null;
     /** How long the call may take from its beginning (ms): the manifest's limit, or what its caller has left. */
     readonly deadline: number | null;
+    /** The service's configuration, a fresh value each time; null where there is none. */
+    // deno-lint-ignore no-explicit-any
+    readonly config: any;
     /** The names of the permissions that the manifest grants, sorted. */
     readonly permissions: readonly string[];
     /**

@@ -237,6 +237,7 @@ export class FakeEnclave {
       trace: sha256(`trace ${crypto.randomUUID()}`).slice(0, 32),
       deadline: 1000,
       permissions: Object.freeze([]),
+      config: null,
       ocall: whileItLasts((name, argument) => this.#answer(name, argument)),
       state: Object.freeze(Object.fromEntries(
         ["get", "put", "delete", "list", "compareAndSet"].map((name) =>
