@@ -10,14 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.rigs.process_tree import descendants, is_alive
-from tests.rigs.served_commands import PATIENCE, SLOW, casemate, said
+from tests.rigs.served_commands import PATIENCE, SLOW, casemate, said, up
 from tests.rigs.workshop import Workshop, exact_policy
 
 from casemate.client import Client, HostRefusedError, connect
@@ -36,25 +35,6 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.protocol.lifecycle import State
 
 pytestmark = pytest.mark.machine
-
-
-@contextmanager
-def up(state: Path, *options: object) -> Iterator[tuple[LocalMachine, "subprocess.Popen[str]"]]:
-    """`casemate up` in the foreground."""
-    with casemate("up", "--state", state, "--no-gateway", "--json", *options) as process:
-        assert process.stdout is not None
-        text = ""
-        for line in process.stdout:
-            text += line
-            if line == "}\n":
-                break
-        try:
-            yield running_machine(Path(json.loads(text)["state"])), process
-        finally:
-            for _ in range(2):
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from casemate.wire.protocol.manifest import Engine
 
 pytestmark = pytest.mark.machine
 
-CASES = {Template.HELLO: ["input.json"], Template.STATE: ["input.json", "budget"]}
+CASES = {Template.HELLO: ["input.json"], Template.STATE: ["input.json", "budget"], Template.SERVICE: ["tallies"]}
 
 
 def done(*arguments: object) -> Said:
@@ -42,5 +42,7 @@ def test_a_starter_passes_its_tests_and_runs(
     ]
     assert {path: files_of(folder)[path] for path in before} == before
     on_it = ("--state", machine.state, "--seed", SEED)
-    ran = done("run", folder, "--input", folder / "input.json", "--json", *on_it).json
-    assert ran["result"] == json.loads((folder / "expected.json").read_text())
+    entry = ("--entry", "add") if template is Template.SERVICE else ()
+    ran = done("run", folder, "--input", folder / "input.json", "--json", *entry, *on_it).json
+    result = {"tally": 3} if template is Template.SERVICE else json.loads((folder / "expected.json").read_text())
+    assert ran["result"] == result

@@ -68,6 +68,8 @@ class Workshop:
         uses: dict[str, Any] | None = None,
         appraise: dict[str, Any] | None = None,
         keys: dict[str, Any] | None = None,
+        service: dict[str, Any] | None = None,
+        name: str = "test",
         schemas: dict[str, str] | None = None,
         time_ms: int = 1000,
         memory_mib: int = 64,
@@ -94,7 +96,7 @@ class Workshop:
         (folder / main).write_text(source)
         manifest = {
             "enclave": {
-                "name": "test",
+                "name": name,
                 "product_id": product_id,
                 "security_version": security_version,
                 "debug": debug,
@@ -121,13 +123,15 @@ class Workshop:
             manifest["run"] = run
         if uses is not None:
             manifest["uses"] = uses
+        if service is not None:
+            manifest["service"] = service
         if keys is not None:
             manifest["keys"] = keys
         if appraise is not None:
             manifest["appraise"] = appraise
-        for name, text in (schemas or {}).items():
+        for path, text in (schemas or {}).items():
             (folder / "schemas").mkdir(exist_ok=True)
-            (folder / "schemas" / name).write_text(text)
+            (folder / "schemas" / path).write_text(text)
         if receipt_metrics:
             manifest["receipt"] = {"metrics": True}
         if ra_tls:

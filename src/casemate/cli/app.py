@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command | Family] = {
     "stop": Command(MACHINE, "enclaves"),
     "destroy": Command(MACHINE, "enclaves"),
     "bind": Command(MACHINE, "bind"),
+    "service": Family(MACHINE, "Services: install, start in order, stop, upgrade, remove."),
     "logs": Command(MACHINE, "logs"),
     "machine": Family(MACHINE, "A machine's levers: TCB recovery, microcode, revocation."),
     "vm": Family(MACHINE, "Confidential VMs: launch, run, look at, attest."),

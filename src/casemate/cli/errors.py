@@ -152,6 +152,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
     from casemate.cli.inspection.dispatch import UnknownFileError
     from casemate.cli.own_machine import MachineGoneError, MachineStaysError
     from casemate.cli.policies import TimeTextError
+    from casemate.cli.service_sources import ServiceSourceError
     from casemate.client import errors as client
     from casemate.client.local import MachineRunsError, NoMachineError, NotStartedError, WrongMachineError
     from casemate.client.release_lists import ReleaseListRefusedError, SeenVersionsError
@@ -209,6 +210,7 @@ def errors_table() -> dict[type[Exception], Meaning]:
         TimeTextError: Meaning(wrong, ""),
         NoDocumentsError: Meaning(wrong, "`casemate docs` lists the pages"),
         SigstructSignatureError: Meaning(wrong, "sign it again: `casemate build DIR`"),
+        ServiceSourceError: Meaning(wrong, "`casemate service new DIR` writes a service that works"),
         StateLeftError: Meaning(ExitCode.CALL_FAILED, ""),
         NoEarlierVersionError: Meaning(ExitCode.CALL_FAILED, ""),
         UncertainSwitchError: Meaning(failed, ""),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from casemate.client.owner_link import STATUS_TIMEOUT, ask_at, ask_for_descriptors, ask_supervisor
 from casemate.client.owner_link import NoMachineError as NoMachineError  # noqa: PLC0414 - its users look here
@@ -35,6 +36,17 @@ from casemate.wire.messages.control import (
     seed_digest,
 )
 from casemate.wire.messages.host import EnclaveIs, EnclavesAre, ListEnclaves
+from casemate.wire.messages.services import (
+    MAX_SOURCE,
+    GetService,
+    InstallService,
+    ListServices,
+    RemoveService,
+    ServiceIs,
+    ServicesAre,
+    StartService,
+    StopService,
+)
 from casemate.wire.messages.state import ListStates, StatesAre, StoredState
 from casemate.wire.messages.supervisor import (
     AcceptRollback,
@@ -45,8 +57,14 @@ from casemate.wire.messages.supervisor import (
     ListAnchors,
     RollbackAccepted,
 )
+from casemate.wire.messages.verbs import LAUNCH_TIMEOUT
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.tcb import Product
+
+if TYPE_CHECKING:
+    from casemate.images.image import Image
+
+T = TypeVar("T")
 
 END_TIMEOUT = 20.0
 """Longest end of a machine (seconds) before its supervisor is killed, and with it all the rest."""
@@ -135,6 +153,43 @@ class LocalMachine:
         An empty ``target`` ends a binding.
         """
         return ask_at(self.host_socket, self.state, "the host", BindUse(enclave, alias, target), BindingsAre).bindings
+
+    def services(self) -> tuple[ServiceIs, ...]:
+        """The installed services, without their operations' schemas."""
+        return self._of_host(ListServices(), ServicesAre).services
+
+    def service(self, name: str) -> ServiceIs:
+        """An installed service."""
+        return self._of_host(GetService(name), ServiceIs)
+
+    def install_service(self, image: "Image", *, source: str = "", allow_older: bool = False) -> ServiceIs:
+        """Has the host keep an image as a service, in the place of an older version.
+
+        Args:
+            image: its manifest has ``[service]``.
+            source: where it came from, for people.
+            allow_older: a lower version may take a higher one's place.
+
+        Raises:
+            HostRefusedError: it is no service, or older than what is installed, or closes a circle.
+        """
+        asked = InstallService(image.sgxs, image.sigstruct, source[:MAX_SOURCE], allow_older)
+        return self._of_host(asked, ServiceIs)
+
+    def start_service(self, name: str) -> ServiceIs:
+        """Starts a service, and before it all that it uses; a running one of another version is replaced."""
+        return self._of_host(StartService(name), ServiceIs)
+
+    def stop_service(self, name: str, *, with_users: bool = False) -> ServiceIs:
+        """Stops a service; ``with_users`` those that use it, too, and before it."""
+        return self._of_host(StopService(name, with_users), ServiceIs)
+
+    def remove_service(self, name: str) -> tuple[ServiceIs, ...]:
+        """Forgets a service and destroys its enclaves; those that are left."""
+        return self._of_host(RemoveService(name), ServicesAre).services
+
+    def _of_host(self, question: object, wanted: type[T]) -> T:
+        return ask_at(self.host_socket, self.state, "the host", question, wanted, timeout=LAUNCH_TIMEOUT)
 
     @property
     def snp(self) -> SnpLevers:

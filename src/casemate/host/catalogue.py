@@ -16,7 +16,7 @@ from casemate.wire.errors import CasemateError
 from casemate.wire.messages.host import ImageIs
 from casemate.wire.protocol.tee import Tee
 
-VERSION = 5
+VERSION = 6
 """Version of the tables below (PRAGMA user_version)."""
 
 _TABLES = """
@@ -69,12 +69,20 @@ ALTER TABLE image ADD COLUMN keeper TEXT NOT NULL DEFAULT '';
 _OWNERS = """
 ALTER TABLE deployment ADD COLUMN owner BLOB;
 """
+_SERVICES = """
+CREATE TABLE service (
+    name TEXT PRIMARY KEY,
+    image BLOB NOT NULL REFERENCES image,
+    source TEXT NOT NULL
+);
+"""
 _UPGRADES = {
-    0: _TABLES + _FUNCTIONS + _BINDINGS,
-    1: _FROM_1 + _FUNCTIONS + _BINDINGS + _OWNERS,
-    2: _FUNCTIONS + _BINDINGS + _OWNERS,
-    3: _BINDINGS + _OWNERS,
-    4: _OWNERS,
+    0: _TABLES + _FUNCTIONS + _BINDINGS + _SERVICES,
+    1: _FROM_1 + _FUNCTIONS + _BINDINGS + _OWNERS + _SERVICES,
+    2: _FUNCTIONS + _BINDINGS + _OWNERS + _SERVICES,
+    3: _BINDINGS + _OWNERS + _SERVICES,
+    4: _OWNERS + _SERVICES,
+    5: _SERVICES,
 }
 """What makes this version's tables out of those of each earlier one; 0 is an empty file."""
 
@@ -103,6 +111,16 @@ class Function:
     """The number of the deployment that answers to it."""
     previous: int | None = None
     """That of the one before, to go back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledService:
+    """An image that is installed as a service."""
+
+    name: str
+    image: bytes
+    """SHA-256 of its image."""
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +288,32 @@ class Catalogue:
             for number, wanted in ((function.current, Wanted.RUNNING), (function.previous, Wanted.STOPPED)):
                 self._rows.execute("UPDATE deployment SET wanted = ? WHERE number = ?", (wanted, number))
 
+    def services(self) -> tuple[InstalledService, ...]:
+        """All that are installed, in the order of their names."""
+        with self._typed():
+            rows = self._rows.execute("SELECT name, image, source FROM service ORDER BY name").fetchall()
+        return tuple(InstalledService(*row) for row in rows)
+
+    def install(self, service: InstalledService, about: ImageIs, files: ImageBytes) -> None:
+        """Keeps an image as a service, in the place of another one's image."""
+        with self._transaction():
+            self._put(about, files, "", kept=False)
+            row = self._rows.execute("SELECT image FROM service WHERE name = ?", (service.name,)).fetchone()
+            self._rows.execute(
+                "INSERT OR REPLACE INTO service (name, image, source) VALUES (?, ?, ?)",
+                (service.name, service.image, service.source),
+            )
+            if row is not None:
+                self._sweep(row[0])
+
+    def uninstall(self, name: str) -> None:
+        """Forgets a service, and its image if nobody else needs that."""
+        with self._transaction():
+            row = self._rows.execute("SELECT image FROM service WHERE name = ?", (name,)).fetchone()
+            self._rows.execute("DELETE FROM service WHERE name = ?", (name,))
+            if row is not None:
+                self._sweep(row[0])
+
     def bindings(self) -> tuple[tuple[int, str, str], ...]:
         """All bindings: a deployment's number, an alias that it uses, and what that is bound to."""
         with self._typed():
@@ -303,7 +347,8 @@ class Catalogue:
     def _sweep(self, image: bytes) -> None:
         self._rows.execute(
             "DELETE FROM image WHERE image = ? AND NOT kept "
-            "AND NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.image = image.image)",
+            "AND NOT EXISTS (SELECT 1 FROM deployment WHERE deployment.image = image.image) "
+            "AND NOT EXISTS (SELECT 1 FROM service WHERE service.image = image.image)",
             (image,),
         )
 

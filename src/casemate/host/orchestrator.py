@@ -36,6 +36,7 @@ from casemate.host.ocall_handlers import OcallHandlers
 from casemate.host.ocall_terms import ocall_terms
 from casemate.host.ocalls import answer_built_in
 from casemate.host.peer_relay import PeerRelay, Place
+from casemate.host.services.registry import Services
 from casemate.host.state_keeper import StateKeeper, namespaces_of
 from casemate.host.tls_ports import TlsPorts
 from casemate.host.tls_relay import TlsRelay, certify
@@ -68,6 +69,14 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.machine_log import LogIs, LogSource, ReadLog
 from casemate.wire.messages.request import Request
+from casemate.wire.messages.services import (
+    GetService,
+    InstallService,
+    ListServices,
+    RemoveService,
+    StartService,
+    StopService,
+)
 from casemate.wire.messages.state import ListStates, StatesAre
 from casemate.wire.messages.tls import TlsInstalled
 from casemate.wire.messages.verbs import CALL_TIMEOUT
@@ -142,6 +151,7 @@ class Orchestrator:
         self._images = ImageStore(catalogue)
         self._names = FunctionNames(self._images, catalogue)
         self._bindings = Bindings(self._images, catalogue)
+        self._services = Services(self._images, catalogue, self)
         self._relay = PeerRelay(
             bound=lambda number, alias: self.bound(number, alias).enclave,
             place=self._place,
@@ -176,6 +186,12 @@ class Orchestrator:
         handlers.add(SwitchFunction, self.switch)
         handlers.add(BindUse, self.bind)
         handlers.add(ListBindings, self._list_bindings)
+        handlers.add(ListServices, self._services.list)
+        handlers.add(GetService, self._services.get)
+        handlers.add(InstallService, self._services.install)
+        handlers.add(StartService, self._services.start)
+        handlers.add(StopService, self._services.stop)
+        handlers.add(RemoveService, self._services.remove)
         handlers.add(ReadLog, self._read_log)
         handlers.add(ListStates, self._list_states)
         return handlers
@@ -195,6 +211,7 @@ class Orchestrator:
                 record.coming = asyncio.create_task(self._launch_again(deployment.number, record))
         await self._names.restore()
         await self._bindings.restore()
+        await self._services.restore()
 
     # Images
 
@@ -258,6 +275,15 @@ class Orchestrator:
             candidate=candidate,
             owner=owner,
         )
+        return launched.shown
+
+    def named(self, name: str | None = None) -> tuple[EnclaveIs, ...]:
+        """The enclaves that a name may mean, of all names or of one; those that were replaced, too."""
+        return tuple(each for each in self._lasting() if name is None or each.name == name)
+
+    async def deploy_files(self, name: str, about: ImageIs, files: ImageBytes, *, candidate: bool) -> EnclaveIs:
+        """Launches an image of a service's, as :meth:`deploy`."""
+        launched = await self._launch_new(*(name, about, files, Tee.SGX), lasting=not candidate, candidate=candidate)
         return launched.shown
 
     async def launch(self, request: Launch) -> Launched:

@@ -374,6 +374,7 @@ EXEMPT: dict[str, str] = {
     "code state-refused: this function keeps no state": _LOOK,
     "OtherImageVersionError": "as StaleLockError: the same command",
     "MachineGoneError": _MACHINE,
+    "ServiceSourceError": "tests/e2e/test_services.py installs what that command writes",
     "CertificateFileError": "tests/e2e/test_https.py gives both options",
     "code unknown-enclave": _LOOK,
     "code wrong-state": _LOOK,

@@ -4,7 +4,15 @@ from pathlib import Path
 import pytest
 from tests.rigs.host.fake_chip import sigstruct
 
-from casemate.host.catalogue import Catalogue, CatalogueError, Deployment, Function, ImageBytes, Wanted
+from casemate.host.catalogue import (
+    Catalogue,
+    CatalogueError,
+    Deployment,
+    Function,
+    ImageBytes,
+    InstalledService,
+    Wanted,
+)
 from casemate.host.image_store import describe
 from casemate.wire.protocol.tee import Tee
 
@@ -45,7 +53,7 @@ def test_catalogue_of_version_1_is_taken_over(path: Path) -> None:
         rows.executescript(
             "ALTER TABLE deployment DROP COLUMN launcher; ALTER TABLE deployment DROP COLUMN owner;"
             "ALTER TABLE image DROP COLUMN keeper;"
-            "DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 1;"
+            "DROP TABLE function; DROP TABLE binding; DROP TABLE service; PRAGMA user_version = 1;"
         )
     for _ in range(2):
         catalogue = Catalogue(path)
@@ -59,7 +67,8 @@ def test_catalogue_of_version_2_is_taken_over(path: Path) -> None:
     catalogue.close()
     with sqlite3.connect(path) as rows:
         rows.executescript(
-            "ALTER TABLE deployment DROP COLUMN owner;DROP TABLE function; DROP TABLE binding; PRAGMA user_version = 2;"
+            "ALTER TABLE deployment DROP COLUMN owner; DROP TABLE function; DROP TABLE binding;"
+            "DROP TABLE service; PRAGMA user_version = 2;"
         )
     catalogue = Catalogue(path)
     assert catalogue.functions() == ()
@@ -73,7 +82,9 @@ def test_catalogue_of_version_3_is_taken_over(path: Path) -> None:
     made = deployment(catalogue)
     catalogue.close()
     with sqlite3.connect(path) as rows:
-        rows.executescript("ALTER TABLE deployment DROP COLUMN owner; DROP TABLE binding; PRAGMA user_version = 3;")
+        rows.executescript(
+            "ALTER TABLE deployment DROP COLUMN owner; DROP TABLE binding; DROP TABLE service; PRAGMA user_version = 3;"
+        )
     catalogue = Catalogue(path)
     catalogue.bind(made.number, "billing", "7")
     catalogue.close()
@@ -85,11 +96,41 @@ def test_catalogue_of_version_4_is_taken_over(path: Path) -> None:
     made = deployment(catalogue)
     catalogue.close()
     with sqlite3.connect(path) as rows:
-        rows.executescript("ALTER TABLE deployment DROP COLUMN owner; PRAGMA user_version = 4;")
+        rows.executescript("ALTER TABLE deployment DROP COLUMN owner; DROP TABLE service; PRAGMA user_version = 4;")
     catalogue = Catalogue(path)
     owned = deployment(catalogue, owner=b"o" * 32)
     catalogue.close()
     assert Catalogue(path).deployments() == (made, owned)
+
+
+def test_catalogue_of_version_5_is_taken_over(path: Path) -> None:
+    catalogue = Catalogue(path)
+    made = deployment(catalogue)
+    catalogue.close()
+    with sqlite3.connect(path) as rows:
+        rows.executescript("DROP TABLE service; PRAGMA user_version = 5;")
+    catalogue = Catalogue(path)
+    catalogue.install(InstalledService("one", OTHER.image, "a folder"), OTHER, OTHER_FILES)
+    catalogue.close()
+    again = Catalogue(path)
+    assert again.deployments() == (made,)
+    assert again.services() == (InstalledService("one", OTHER.image, "a folder"),)
+
+
+def test_an_image_stays_as_long_as_a_service_needs_it(path: Path) -> None:
+    catalogue = Catalogue(path)
+    catalogue.install(InstalledService("one", ABOUT.image, ""), ABOUT, FILES)
+    made = deployment(catalogue)
+    catalogue.forget(made.number)
+    assert not catalogue.remove(bytes(32))
+    assert catalogue.remove(ABOUT.image)
+    assert catalogue.files(ABOUT.image) == FILES
+    catalogue.install(InstalledService("one", OTHER.image, ""), OTHER, OTHER_FILES)
+    assert catalogue.images() == (OTHER,)
+    catalogue.uninstall("one")
+    catalogue.uninstall("one")
+    assert catalogue.images() == ()
+    assert catalogue.services() == ()
 
 
 def test_bindings_go_with_their_deployment(path: Path) -> None:
@@ -172,7 +213,7 @@ def test_a_damaged_file_and_one_of_a_newer_version_are_refused(path: Path) -> No
     path.unlink()
     with sqlite3.connect(path) as rows:
         rows.execute("PRAGMA user_version = 9")
-    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 5"):
+    with pytest.raises(CatalogueError, match="version 9, this Casemate knows 6"):
         Catalogue(path)
 
 

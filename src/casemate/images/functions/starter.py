@@ -34,6 +34,8 @@ class Template(StrEnum):
     """It rates a password, and keeps nothing."""
     STATE = "state"
     """It has a budget for each caller, in sealed state."""
+    SERVICE = "service"
+    """A service of two operations, which keeps tallies in sealed state."""
 
 
 _WORDS: Final[Mapping[Engine, Mapping[str, str]]] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from casemate.wire.messages import bindings, functions, host, machine_log, state
+from casemate.wire.messages import bindings, functions, host, machine_log, services, state
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
@@ -240,6 +240,12 @@ LOG = Verb(
 )
 BIND = Verb(bindings.BindUse, ASK_TIMEOUT, None)
 BINDINGS = Verb(bindings.ListBindings, ASK_TIMEOUT, None)
+SERVICES = Verb(services.ListServices, ASK_TIMEOUT, None)
+SERVICE = Verb(services.GetService, ASK_TIMEOUT, None)
+INSTALL_SERVICE = Verb(services.InstallService, LAUNCH_TIMEOUT, None)
+START_SERVICE = Verb(services.StartService, LAUNCH_TIMEOUT, None)
+STOP_SERVICE = Verb(services.StopService, LAUNCH_TIMEOUT, None)
+REMOVE_SERVICE = Verb(services.RemoveService, LAUNCH_TIMEOUT, None)
 LIST_STATES = Verb(state.ListStates, ASK_TIMEOUT, None)
 
 CALL_VERBS = (CALL, EVIDENCE)
@@ -250,7 +256,10 @@ LIFECYCLE_VERBS = (LAUNCH, LIST, START, STOP, DESTROY)
 FUNCTION_VERBS = (FUNCTIONS, FUNCTION, SWITCH)
 """Verbs about the names of functions."""
 
-ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, *FUNCTION_VERBS, LOG, BIND, BINDINGS, LIST_STATES)
+SERVICE_VERBS = (SERVICES, SERVICE, INSTALL_SERVICE, START_SERVICE, STOP_SERVICE, REMOVE_SERVICE)
+"""Verbs about the services that are installed."""
+
+ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, *FUNCTION_VERBS, *SERVICE_VERBS, LOG, BIND, BINDINGS, LIST_STATES)
 
 
 def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:

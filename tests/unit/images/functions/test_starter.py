@@ -34,7 +34,7 @@ def _deno() -> str:
 STARTERS = pytest.mark.parametrize(
     ("engine", "template"), [(engine, template) for engine in Engine for template in Template]
 )
-ENTRIES = {Template.HELLO: "rate", Template.STATE: "spend"}
+ENTRIES = {Template.HELLO: ["rate"], Template.STATE: ["spend"], Template.SERVICE: ["add", "tell"]}
 CODE = {Engine.JAVASCRIPT: "guest/main.js", Engine.PYTHON: "guest/main.py"}
 
 
@@ -62,19 +62,20 @@ def test_a_starter_builds_as_it_is(
     assert contents.manifest.name == "starter"
     assert contents.manifest.engine is engine
     assert contents.manifest.main == CODE[engine]
-    assert [entry.name for entry in contents.manifest.entries] == [ENTRIES[template]]
+    assert [entry.name for entry in contents.manifest.entries] == ENTRIES[template]
     assert contents.manifest.debug is False
     assert len(contents.manifest.errors) == 1
-    assert (contents.manifest.state is not None) is (template is Template.STATE)
+    assert (contents.manifest.state is not None) is (template is not Template.HELLO)
+    assert (contents.manifest.service is not None) is (template is Template.SERVICE)
 
 
 @STARTERS
 def test_a_starters_input_is_as_its_schema_says(starter: Path, template: Template, developer_key: DeveloperKey) -> None:
-    entry = build(starter, developer_key, epoch=0).contents().schemas.entries[ENTRIES[template]]
+    entry = build(starter, developer_key, epoch=0).contents().schemas.entries[ENTRIES[template][0]]
     entry.input.check(json.loads((starter / "input.json").read_text()))
 
 
-@pytest.mark.parametrize(("template", "tests"), [(Template.HELLO, 5), (Template.STATE, 3)])
+@pytest.mark.parametrize(("template", "tests"), [(Template.HELLO, 5), (Template.STATE, 3), (Template.SERVICE, 2)])
 @pytest.mark.parametrize("engine", [Engine.JAVASCRIPT])
 def test_a_javascript_starters_own_test_passes(starter: Path, tests: int) -> None:
     flags = ("--no-prompt", "--no-config", "--no-remote", "--no-npm", f"--import-map={IMPORT_MAP}")
@@ -98,7 +99,7 @@ def test_a_javascript_starter_is_typed(starter: Path) -> None:
 PYTHON_TESTS = {"unittest": ("-m", "unittest", "discover", "tests"), "pytest": ("-m", "pytest", "-q", "tests")}
 
 
-@pytest.mark.parametrize(("template", "tests"), [(Template.HELLO, 5), (Template.STATE, 3)])
+@pytest.mark.parametrize(("template", "tests"), [(Template.HELLO, 5), (Template.STATE, 3), (Template.SERVICE, 2)])
 @pytest.mark.parametrize("engine", [Engine.PYTHON])
 @pytest.mark.parametrize("runner", PYTHON_TESTS)
 def test_a_python_starters_own_test_passes(starter: Path, tests: int, runner: str) -> None:

@@ -1,0 +1,1 @@
+"""Services that are installed on a host."""
