@@ -14,7 +14,7 @@ from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import WireError
-from casemate.wire.messages.service_life import Configure, Configured, RunHook, ServiceState
+from casemate.wire.messages.service_life import Configure, Configured, Health, RunHook
 from casemate.wire.messages.state import StateAppend, StateRecords, StateStored
 from casemate.wire.protocol.capabilities.service import Hook
 from casemate.wire.protocol.configuration import MAX_CONFIGURATION, SignedConfiguration, signed_configuration
@@ -62,10 +62,10 @@ def test_calls_are_refused_until_the_owner_has_configured_the_service(rig: Rig) 
     refused = host.refused(session)
     assert refused.code is Code.WRONG_STATE
     assert "casemate service configure" in refused.reason
-    assert host.ask(RunHook(Hook.HEALTH)).state is ServiceState.UNCONFIGURED
+    assert host.ask(RunHook(Hook.HEALTH)).state is Health.UNCONFIGURED
     assert host.ask(signed({"n": 1})) == Configured(1)
     assert host.call(session).value == 1
-    assert host.ask(RunHook(Hook.HEALTH)).state is ServiceState.READY
+    assert host.ask(RunHook(Hook.HEALTH)).state is Health.READY
 
 
 REFUSED: dict[str, tuple[Configure, Code]] = {
@@ -90,7 +90,7 @@ def test_what_is_not_the_owners_word_changes_nothing(rig: Rig, how: str) -> None
     configure, code = REFUSED[how]
     host = Host(rig)
     assert host.ask(configure).code is code
-    assert host.ask(RunHook(Hook.HEALTH)).state is ServiceState.UNCONFIGURED
+    assert host.ask(RunHook(Hook.HEALTH)).state is Health.UNCONFIGURED
 
 
 def test_a_configuration_of_more_than_64_kib_is_no_message() -> None:

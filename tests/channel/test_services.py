@@ -11,7 +11,7 @@ from casemate.enclave import service_life as module
 from casemate.engines.conversation import MAX_PRINTED
 from casemate.engines.frames import FrameKind
 from casemate.wire.encodings.json_text import encode_json
-from casemate.wire.messages.service_life import MAX_REASON, RunHook, ServiceState, ServiceStateIs
+from casemate.wire.messages.service_life import MAX_REASON, Health, HealthIs, RunHook
 from casemate.wire.protocol.capabilities.service import Hook
 from casemate.wire.protocol.faults import Code
 
@@ -158,7 +158,7 @@ def test_start_runs_once_before_the_first_call_though_the_host_never_asks_for_it
     with Rig(manifest=service(hooks='["start"]'), script=serves) as rig:
         host, session = Host(rig), rig.attest()
         assert [host.call(session).value for _ in range(2)] == [7, 7]
-        assert host.ask(RunHook(Hook.START)) == ServiceStateIs(ServiceState.READY, "")
+        assert host.ask(RunHook(Hook.START)) == HealthIs(Health.READY, "")
     assert lived == ["start", "any", "any"]
 
 
@@ -173,21 +173,21 @@ def test_a_start_that_has_failed_is_not_tried_again_at_once() -> None:
         host, session = Host(rig), rig.attest()
         assert {host.refused(session).code for _ in range(5)} == {Code.GUEST_ERROR}
         state = host.ask(RunHook(Hook.HEALTH))
-        assert state.state is ServiceState.BROKEN
+        assert state.state is Health.BROKEN
     assert lived == ["start"]
 
 
-HEALTHS: dict[str, tuple[bytes, ServiceState]] = {
-    "ready": (b'{"status":"ready"}', ServiceState.READY),
-    "degraded": (b'{"status":"degraded","reason":"slow"}', ServiceState.DEGRADED),
-    "another word": (b'{"status":"fine"}', ServiceState.BROKEN),
-    "the enclave's own word": (b'{"status":"unconfigured"}', ServiceState.BROKEN),
-    "more than health": (b'{"status":"ready","secret":1}', ServiceState.BROKEN),
-    "a long reason": (encode_json({"status": "ready", "reason": "x" * 257}), ServiceState.BROKEN),
-    "ten KiB": (encode_json({"status": "ready", "reason": "x" * 10_000}), ServiceState.BROKEN),
-    "two lines": (encode_json({"status": "ready", "reason": "a\nb"}), ServiceState.BROKEN),
-    "no object": (b"[]", ServiceState.BROKEN),
-    "no JSON": (b"{", ServiceState.BROKEN),
+HEALTHS: dict[str, tuple[bytes, Health]] = {
+    "ready": (b'{"status":"ready"}', Health.READY),
+    "degraded": (b'{"status":"degraded","reason":"slow"}', Health.DEGRADED),
+    "another word": (b'{"status":"fine"}', Health.BROKEN),
+    "the enclave's own word": (b'{"status":"unconfigured"}', Health.BROKEN),
+    "more than health": (b'{"status":"ready","secret":1}', Health.BROKEN),
+    "a long reason": (encode_json({"status": "ready", "reason": "x" * 257}), Health.BROKEN),
+    "ten KiB": (encode_json({"status": "ready", "reason": "x" * 10_000}), Health.BROKEN),
+    "two lines": (encode_json({"status": "ready", "reason": "a\nb"}), Health.BROKEN),
+    "no object": (b"[]", Health.BROKEN),
+    "no JSON": (b"{", Health.BROKEN),
 }
 
 
@@ -197,7 +197,7 @@ def test_of_health_one_word_and_a_short_line_leave_the_enclave(how: str) -> None
     with Rig(manifest=service(hooks='["health"]'), script=lambda called: called.returns(said)) as rig:
         assert rig.ready.hooks == (Hook.HEALTH,)
         told = Host(rig).ask(RunHook(Hook.HEALTH))
-        assert isinstance(told, ServiceStateIs)
+        assert isinstance(told, HealthIs)
         assert told.state is state
         assert len(told.reason) <= MAX_REASON
         assert "xxx" not in told.reason

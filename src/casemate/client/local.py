@@ -36,6 +36,7 @@ from casemate.wire.messages.control import (
     seed_digest,
 )
 from casemate.wire.messages.host import EnclaveIs, EnclavesAre, ListEnclaves
+from casemate.wire.messages.service_life import Configured, ConfigureService, GetHealth, HealthIs
 from casemate.wire.messages.services import (
     MAX_SOURCE,
     GetService,
@@ -58,6 +59,7 @@ from casemate.wire.messages.supervisor import (
     RollbackAccepted,
 )
 from casemate.wire.messages.verbs import LAUNCH_TIMEOUT
+from casemate.wire.protocol.configuration import SignedConfiguration
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.snp.tcb import Product
 
@@ -68,6 +70,9 @@ T = TypeVar("T")
 
 END_TIMEOUT = 20.0
 """Longest end of a machine (seconds) before its supervisor is killed, and with it all the rest."""
+
+CONFIGURE_TIMEOUT = 90.0
+"""Longest answer to a new configuration (seconds), with the service's hook."""
 
 LOOK_PERIOD = 0.05
 """Seconds between two looks whether a machine has ended."""
@@ -190,6 +195,20 @@ class LocalMachine:
 
     def _of_host(self, question: object, wanted: type[T]) -> T:
         return ask_at(self.host_socket, self.state, "the host", question, wanted, timeout=LAUNCH_TIMEOUT)
+
+    def configure(self, enclave: int, configuration: SignedConfiguration) -> int:
+        """Gives an enclave that is a service a configuration; the version it then has.
+
+        Raises:
+            FaultError: the enclave refuses.
+        """
+        asked = ConfigureService(enclave, configuration)
+        return ask_at(self.host_socket, self.state, "the host", asked, Configured, timeout=CONFIGURE_TIMEOUT).version
+
+    def service_health(self, enclave: int) -> HealthIs:
+        """How an enclave is that is a service, in its own word."""
+        asked = GetHealth(enclave)
+        return ask_at(self.host_socket, self.state, "the host", asked, HealthIs, timeout=CONFIGURE_TIMEOUT)
 
     @property
     def snp(self) -> SnpLevers:

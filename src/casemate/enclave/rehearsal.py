@@ -73,7 +73,7 @@ _SPOKEN = (
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log, entry.Used, entry.Noticed),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),
     *(tls.TlsPrepare, tls.TlsPrepared),
-    *(service_life.RunHook, service_life.ServiceStateIs, service_life.Configure, service_life.Configured),
+    *(service_life.RunHook, service_life.HealthIs, service_life.Configure, service_life.Configured),
     *(spawner.NeedGuest, spawner.GuestGiven, spawner.GuestGone, spawner.GuestRefused, spawner.Watch, spawner.Unwatch),
     *(spawner.Interrupt, peers.PeerGreeted, peers.PeerWelcome, peers.PeerIntroduced, peers.PeerProof),
     *(PeerBinding, PeerRequest, PeerSession),

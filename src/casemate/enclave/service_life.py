@@ -27,7 +27,7 @@ from casemate.images.errors import SchemaMismatchError, mismatch_words
 from casemate.wire.encodings.json_object import parse_object
 from casemate.wire.encodings.json_text import Json, encode_json, parse_json
 from casemate.wire.errors import WireError
-from casemate.wire.messages.service_life import MAX_REASON, ServiceState, ServiceStateIs
+from casemate.wire.messages.service_life import MAX_REASON, Health, HealthIs
 from casemate.wire.protocol.capabilities.service import Hook
 from casemate.wire.protocol.configuration import (
     MAX_CONFIGURATION,
@@ -60,7 +60,7 @@ ASKS_NOTHING = "initialize may ask the enclave nothing: do it in start, or in th
 _KEPT = "configuration"
 """The name in the enclave's own part of the state."""
 _MAX_KEPT = MAX_CONFIGURATION + 1024
-_HEALTHY: Final = (ServiceState.READY, ServiceState.DEGRADED, ServiceState.BROKEN)
+_HEALTHY: Final = (Health.READY, Health.DEGRADED, Health.BROKEN)
 _HOOKS = "hooks"
 """The party of all hooks' calls."""
 
@@ -110,7 +110,7 @@ class ServiceLife:
         finally:
             self._one.give_back()
 
-    async def run(self, hook: Hook) -> ServiceStateIs:
+    async def run(self, hook: Hook) -> HealthIs:
         """Runs a hook for the host, and says how the service is.
 
         Raises:
@@ -119,24 +119,24 @@ class ServiceLife:
         if hook not in (Hook.START, Hook.HEALTH, Hook.SHUTDOWN):
             raise refuse(Code.MALFORMED, f"the hook {hook} is not the host's to run, want start, health or shutdown")
         if hook is Hook.SHUTDOWN and not self._is_up:
-            return ServiceStateIs(ServiceState.READY, "")
+            return HealthIs(Health.READY, "")
         try:
             await self.ready()
         except FaultError as error:
             if error.fault.code is Code.BUSY:
                 raise
-            state = ServiceState.UNCONFIGURED if self._lacks_configuration else ServiceState.BROKEN
-            return ServiceStateIs(state, error.fault.reason[:MAX_REASON])
+            state = Health.UNCONFIGURED if self._lacks_configuration else Health.BROKEN
+            return HealthIs(state, error.fault.reason[:MAX_REASON])
         if hook is Hook.START or hook not in self.hooks:
-            return ServiceStateIs(ServiceState.READY, "")
+            return HealthIs(Health.READY, "")
         await self._one.take(_HOOKS)
         try:
             said = await self._run(hook, self._calling())
         except FaultError as error:
-            return ServiceStateIs(ServiceState.BROKEN, error.fault.reason[:MAX_REASON])
+            return HealthIs(Health.BROKEN, error.fault.reason[:MAX_REASON])
         finally:
             self._one.give_back()
-        return _health(said) if hook is Hook.HEALTH else ServiceStateIs(ServiceState.READY, "")
+        return _health(said) if hook is Hook.HEALTH else HealthIs(Health.READY, "")
 
     async def configure(self, signed: SignedConfiguration) -> int:
         """Takes a configuration from the deployment's owner; its version, once it is durable.
@@ -312,15 +312,15 @@ def _read(kept: bytes) -> tuple[int, bytes]:
         raise refuse(Code.STATE_REFUSED, "the state's record of the configuration is none") from None
 
 
-def _health(said: bytes) -> ServiceStateIs:
+def _health(said: bytes) -> HealthIs:
     """What ``health`` says, as far as it may leave the enclave: one of three words, and a line."""
     try:
         body = parse_object("health", said, limit=MAX_HEALTH)
         body.only("status", "reason")
         status, reason = body.text("status"), body.text("reason") if body.has("reason") else ""
     except WireError as error:
-        return ServiceStateIs(ServiceState.BROKEN, f"its hook health says no health: {error}"[:MAX_REASON])
+        return HealthIs(Health.BROKEN, f"its hook health says no health: {error}"[:MAX_REASON])
     if status not in tuple(_HEALTHY) or len(reason) > MAX_REASON or not reason.isprintable():
         want = f"a status out of {', '.join(_HEALTHY)}, and a reason of one line, {MAX_REASON} characters at most"
-        return ServiceStateIs(ServiceState.BROKEN, f"its hook health says no health: want {want}")
-    return ServiceStateIs(ServiceState(status), reason)
+        return HealthIs(Health.BROKEN, f"its hook health says no health: want {want}")
+    return HealthIs(Health(status), reason)

@@ -36,6 +36,8 @@ class EnclaveRecord:
     deaths: Deaths = field(default_factory=Deaths)
     coming: "asyncio.Task[None] | None" = None
     """The launch in the background, if there is one; calls wait for it."""
+    beginning: "asyncio.Task[None] | None" = None
+    """Has a service start, in the background."""
     candidate: "asyncio.Task[None] | None" = None
     """For an enclave that may replace another: destroys it, where the switch to it does not come."""
     retiring: "asyncio.Task[None] | None" = None

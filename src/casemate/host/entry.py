@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from casemate.host.entry_queue import CALLER, EntryQueue
 from casemate.host.ocalls import Ask
@@ -28,6 +28,9 @@ from casemate.wire.messages.state import StateAppend, StateForget, StateRead
 from casemate.wire.messages.tls import TlsBytes
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
 
+if TYPE_CHECKING:
+    from casemate.wire.protocol.capabilities.service import Hook
+
 ENTRY_TIMEOUT = 180.0
 """Longest entry (seconds): above the longest wait for a guest and a turn, the longest time limit that a manifest may
 name, and the time in which a large state is loaded and written, so it only ends what hangs. An enclave has as long for
@@ -41,6 +44,10 @@ FRAMES_IN_A_ROW = 16
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+def _nothing() -> None:
+    """For those who need not know."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +107,10 @@ class EntryGate:
         """When each subject of the monitor may be told of again, by the event loop's clock."""
         self.usage = EnclaveUsage()
         """What its calls have used, as the enclave says."""
+        self.hooks: frozenset[Hook] = frozenset()
+        """Those that the service has, once it is ready."""
+        self.on_ready: Callable[[], None] = _nothing
+        """Told once, when it is."""
         self._on_death = on_death
         self._on_print = on_print
         self._calls, self._others = _Window(), _Window()
@@ -268,9 +279,11 @@ class EntryGate:
         if not 1 <= ready.calls <= MAX_CALLS:
             raise WireError("Ready.calls", got=str(ready.calls), want=f"1 to {MAX_CALLS}")
         self._is_ready = True
+        self.hooks = frozenset(ready.hooks)
         self._calls.room, self._others.room = ready.calls, MAX_OTHERS
         self._send_waiting(self._calls)
         self._send_waiting(self._others)
+        self.on_ready()
 
     async def _hear(self, number: int, message: bytes) -> None:
         if number != NEWS:

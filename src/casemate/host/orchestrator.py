@@ -69,6 +69,15 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.machine_log import LogIs, LogSource, ReadLog
 from casemate.wire.messages.request import Request
+from casemate.wire.messages.service_life import (
+    Configure,
+    Configured,
+    ConfigureService,
+    GetHealth,
+    Health,
+    HealthIs,
+    RunHook,
+)
 from casemate.wire.messages.services import (
     GetService,
     InstallService,
@@ -82,6 +91,7 @@ from casemate.wire.messages.tls import TlsInstalled
 from casemate.wire.messages.verbs import CALL_TIMEOUT
 from casemate.wire.protocol.call import Envelope, Refusal
 from casemate.wire.protocol.caller_key import has_small_order
+from casemate.wire.protocol.capabilities.service import Hook
 from casemate.wire.protocol.faults import Code, FaultError, refuse
 from casemate.wire.protocol.lifecycle import Event, State
 from casemate.wire.protocol.manifest import Reaction
@@ -101,6 +111,9 @@ CANDIDATE_TIME = 600.0
 
 HEALTH_TIME = 30.0
 """How long an enclave may take for the challenge that comes before a switch to it (seconds)."""
+
+SHUTDOWN_TIME = 8.0
+"""Longest leave of a service (seconds) that is to be stopped: the start of a guest, and its hook ``shutdown``."""
 
 QUIET = 5.0
 """Sessions of a replaced enclave count as over when nothing has entered it for so long (seconds)."""
@@ -192,6 +205,8 @@ class Orchestrator:
         handlers.add(StartService, self._services.start)
         handlers.add(StopService, self._services.stop)
         handlers.add(RemoveService, self._services.remove)
+        handlers.add(ConfigureService, self.configure)
+        handlers.add(GetHealth, lambda asked: self.service_health(asked.enclave))
         handlers.add(ReadLog, self._read_log)
         handlers.add(ListStates, self._list_states)
         return handlers
@@ -431,6 +446,14 @@ class Orchestrator:
         left = await (await self._gate(number)).enter(entry.PlainEnter(name, arguments), entry.PlainLeft)
         return left.output if left.refusal is None else left.refusal
 
+    async def configure(self, asked: ConfigureService) -> Configured:
+        """Passes a service its owner's configuration."""
+        return await (await self._gate(asked.enclave)).enter(Configure(asked.configuration), Configured)
+
+    async def service_health(self, number: int) -> HealthIs:
+        """How a service is: in the word of its hook ``health``, where it has one."""
+        return await (await self._gate(number)).enter(RunHook(Hook.HEALTH), HealthIs)
+
     def collateral(self) -> bytes:
         """The maker's current collateral, as QuoteCollateralV3 JSON."""
         return self._endorsements.collateral.read()
@@ -653,8 +676,27 @@ class Orchestrator:
         record.gate.on_notice = self._noticed(record)
         record.gate.relay = partial(self._relay.answer, record.shown.enclave)
         self._relay.forget(record.shown.enclave)
+        record.gate.on_ready = partial(self._begin_service, record, record.gate)
         self._now(record, State.RUNNING)
         await self._serve_tls(record)
+
+    def _begin_service(self, record: EnclaveRecord, gate: EntryGate) -> None:
+        """Has a service that is ready start; its first call would do so, and would wait for it."""
+        if Hook.START in gate.hooks:
+            record.beginning = asyncio.create_task(self._run_start(record, gate))
+
+    async def _run_start(self, record: EnclaveRecord, gate: EntryGate) -> None:
+        with suppress(FaultError):  # its death, which others are told of
+            said = await gate.enter(RunHook(Hook.START), HealthIs)
+            if said.state is not Health.READY and record.gate is gate:
+                self._now(record, State.RUNNING, said.reason)
+
+    async def _end_service(self, gate: EntryGate) -> None:
+        """Has a service take leave; one that cannot is stopped all the same."""
+        if Hook.SHUTDOWN in gate.hooks:
+            with suppress(FaultError, TimeoutError):
+                async with asyncio.timeout(SHUTDOWN_TIME):
+                    await gate.enter(RunHook(Hook.SHUTDOWN), HealthIs)
 
     def _noticed(self, record: EnclaveRecord) -> Callable[[entry.Noticed], None]:
         """Shows what an enclave's behaviour monitor has found: an event, and the enclave's reason from now on."""
@@ -691,6 +733,8 @@ class Orchestrator:
         """Ends a running enclave's process; its pages stay."""
         record.is_ending = True
         try:
+            if record.gate is not None:
+                await self._end_service(record.gate)
             state = await self._chip.stop(record.place)
             return self._now(record, state.state, state.reason or reason)
         finally:

@@ -54,7 +54,7 @@ from casemate.wire.messages.leaf import (
     MakeReport,
     ReportMade,
 )
-from casemate.wire.messages.service_life import Configured, ServiceStateIs
+from casemate.wire.messages.service_life import Configured, HealthIs
 from casemate.wire.messages.spawner import GuestGiven, GuestGone, GuestRefused, NeedGuest, Unwatch, Watch
 from casemate.wire.messages.state import STATE_ANSWERS, StateAppend, StateForget, StateRead
 from casemate.wire.protocol.call import Envelope
@@ -162,7 +162,7 @@ def pages_of(files: Mapping[str, bytes], links: tuple[Link, ...] = ()) -> bytes:
     return lay_out(dict(files), links, engine=engine).linear_contents()
 
 
-_REPLIES = (ChallengeAnswer, Left, PlainLeft, ServiceStateIs, Configured)
+_REPLIES = (ChallengeAnswer, Left, PlainLeft, HealthIs, Configured)
 _UNASKED = (Fault, Ready, Ocall, Log, StateRead, StateAppend, StateForget)
 _ANSWERS = {tag_of(answer) for answer in (OcallAnswer, OcallRefused, *STATE_ANSWERS)}
 

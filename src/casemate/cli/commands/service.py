@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from casemate.cli.commands.enclaves import Target as Enclave
 from casemate.cli.options import FLAG, DeveloperKey, Json, Relock, State
 from casemate.cli.output import Screen, facts, printable, table
 from casemate.wire.protocol.manifest import Engine
@@ -26,6 +27,12 @@ AllowOlder = Annotated[
 ]
 WithUsers = Annotated[
     bool, typer.Option("--with-users", metavar=FLAG, help="Stop the services that use it, too, and before it.")
+]
+
+ConfigurationFile = Annotated[Path, typer.Argument(metavar="FILE.json", help="The configuration.")]
+OwnerKey = Annotated[Path, typer.Option("--owner", metavar="KEY.pem", help="The key whose deployment it is.")]
+ConfigurationVersion = Annotated[
+    int, typer.Option("--version", metavar="N", min=0, help="Above that of every configuration before.")
 ]
 
 app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -152,6 +159,54 @@ def graph(*, state: State = None, as_json: Json = False) -> None:
     Screen(as_json=as_json).show(
         {"services": [{"name": each.name, "state": str(each.state), "uses": list(each.uses)} for each in found]},
         lambda console: console.print("\n".join(drawn(uses, states)) or "no services are installed", highlight=False),
+    )
+
+
+@app.command()
+def configure(
+    target: Enclave,
+    file: ConfigurationFile,
+    *,
+    owner: OwnerKey,
+    version: ConfigurationVersion,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Give a service a configuration, as its deployment's owner.
+
+    The owner's key signs it for this deployment and this version. The enclave
+    checks it against its schema, and keeps it with its state: no version
+    before it counts any more.
+
+    Example:
+        casemate launch keeper --owner owner.pem
+        casemate service configure keeper config.json --owner owner.pem --version 1
+    """
+    from casemate.cli.endpoints import LocalEndpoint
+    from casemate.cli.files import read_file
+    from casemate.cli.own_machine import enclave_of, machine_on
+    from casemate.client.caller_keys import read_caller_key
+    from casemate.client.configurations import sign_configuration
+    from casemate.wire.encodings.json_text import parse_json
+    from casemate.wire.protocol.configuration import MAX_CONFIGURATION
+
+    key = read_caller_key(owner)
+    text = read_file(file, what="configuration", limit=MAX_CONFIGURATION)
+    configuration = parse_json("configuration", text, limit=MAX_CONFIGURATION)
+    machine = machine_on(state)
+    named = enclave_of(target)
+    if isinstance(named, str):
+        with LocalEndpoint(machine).connect() as client:
+            shown = client.function(named).current
+    else:
+        numbered = [each for each in machine.enclaves() if each.enclave == named]
+        if not numbered:
+            raise typer.BadParameter(f"no enclave {named} is here: `casemate ps` lists them", param_hint="N|NAME")
+        shown = numbered[0]
+    now = machine.configure(shown.enclave, sign_configuration(shown.name, configuration, key, version))
+    Screen(as_json=as_json).show(
+        {"enclave": shown.enclave, "name": shown.name, "version": now},
+        lambda console: facts(console, [("enclave", f"{shown.enclave} ({shown.name})"), ("version", str(now))]),
     )
 
 

@@ -33,7 +33,7 @@ from casemate.wire.messages.entry import (
     Ready,
 )
 from casemate.wire.messages.peers import PeerGreeted, PeerIntroduced, PeerProof, PeerWelcome
-from casemate.wire.messages.service_life import Configure, Configured, RunHook, ServiceStateIs
+from casemate.wire.messages.service_life import Configure, Configured, HealthIs, RunHook
 from casemate.wire.messages.tls import TlsBytes, TlsInstall, TlsInstalled, TlsPrepare, TlsPrepared, TlsReply
 from casemate.wire.protocol.call import (
     MAX_SEALED,
@@ -51,7 +51,7 @@ from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 TlsEntry = TlsPrepare | TlsInstall | TlsBytes
 TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
-Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | PeerWelcome | PeerProof | ServiceStateIs | Configured | Fault
+Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | PeerWelcome | PeerProof | HealthIs | Configured | Fault
 Response = CallResult | CallRefused | StepTaken | StreamEnded
 
 _ENTRIES = (

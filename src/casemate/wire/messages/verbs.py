@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from casemate.wire.messages import bindings, functions, host, machine_log, services, state
+from casemate.wire.messages import bindings, functions, host, machine_log, service_life, services, state
 from casemate.wire.messages.request import Request
 from casemate.wire.protocol.access_tokens import Role
 from casemate.wire.protocol.faults import Code
@@ -246,6 +246,8 @@ INSTALL_SERVICE = Verb(services.InstallService, LAUNCH_TIMEOUT, None)
 START_SERVICE = Verb(services.StartService, LAUNCH_TIMEOUT, None)
 STOP_SERVICE = Verb(services.StopService, LAUNCH_TIMEOUT, None)
 REMOVE_SERVICE = Verb(services.RemoveService, LAUNCH_TIMEOUT, None)
+CONFIGURE_SERVICE = Verb(service_life.ConfigureService, CALL_TIMEOUT, None)
+SERVICE_HEALTH = Verb(service_life.GetHealth, CALL_TIMEOUT, None)
 LIST_STATES = Verb(state.ListStates, ASK_TIMEOUT, None)
 
 CALL_VERBS = (CALL, EVIDENCE)
@@ -259,7 +261,18 @@ FUNCTION_VERBS = (FUNCTIONS, FUNCTION, SWITCH)
 SERVICE_VERBS = (SERVICES, SERVICE, INSTALL_SERVICE, START_SERVICE, STOP_SERVICE, REMOVE_SERVICE)
 """Verbs about the services that are installed."""
 
-ENCLAVE_VERBS = (*CALL_VERBS, *LIFECYCLE_VERBS, *FUNCTION_VERBS, *SERVICE_VERBS, LOG, BIND, BINDINGS, LIST_STATES)
+ENCLAVE_VERBS = (
+    *CALL_VERBS,
+    *LIFECYCLE_VERBS,
+    *FUNCTION_VERBS,
+    *SERVICE_VERBS,
+    LOG,
+    BIND,
+    BINDINGS,
+    CONFIGURE_SERVICE,
+    SERVICE_HEALTH,
+    LIST_STATES,
+)
 
 
 def routes_of(verbs: Iterable[Verb]) -> Mapping[type[Request[Any]], Route]:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from casemate.wire.errors import WireError
-from casemate.wire.messages import bindings, functions, host, machine_log, state
+from casemate.wire.messages import bindings, functions, host, machine_log, service_life, services, state
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import (
     ENCLAVE_VERBS,
@@ -39,7 +39,7 @@ def requests_in(module: Any) -> set[type]:
 
 
 def test_every_request_to_a_host_has_its_entry() -> None:
-    modules = (bindings, host, functions, machine_log, state)
+    modules = (bindings, host, functions, machine_log, service_life, services, state)
     assert {verb.request for verb in ENCLAVE_VERBS} == set().union(*map(requests_in, modules))
     assert {verb.request for verb in VM_VERBS} == requests_in(vms)
 
