@@ -148,6 +148,17 @@ Deno.test("a stream takes pieces and gives pieces", async () => {
   assert(JSON.stringify(result) === JSON.stringify({ size: 5, input: { a: 1 }, time: { unix_ms: enclave.now } }));
   assert(enclave.committed.get("size") === "5" && enclave.epoch === 1);
 });
+
+Deno.test("the configuration is told anew each time", async () => {
+  const enclave = new FakeEnclave({ configuration: { greeting: "hi" } });
+  const changes = (_, context) => {
+    context.config.greeting = "changed";
+    return [context.config, context.permissions];
+  };
+  assert(JSON.stringify(await enclave.call(changes, null)) === '[{"greeting":"hi"},[]]');
+  enclave.configuration = null;
+  assert(await enclave.call((_, { config }) => config, null) === null);
+});
 """
 
 
@@ -157,4 +168,4 @@ def test_the_packaged_import_map_leads_to_it(tmp_path: Path) -> None:
     command = [find_deno_bin(), "test", "--no-prompt", "--no-config", "--no-lock", f"--import-map={IMPORT_MAP}"]
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout

@@ -91,6 +91,7 @@ class FakeEnclave:
         keys: the manifest's ``[keys.NAME]``, by name: purpose and algorithm. They work as in an enclave.
         appraises: stands for the verifier: a function of evidence and policy, which returns the claims or raises
             :class:`AppraisalError`; None where the manifest has no ``[appraise]``.
+        configuration: the service's; None where there is none.
     """
 
     def __init__(
@@ -105,7 +106,10 @@ class FakeEnclave:
         others: Mapping[str, Callable[[str, Any], object]] | None = None,
         appraises: Callable[[Any, Any], dict[str, Any]] | None = None,
         keys: Mapping[str, tuple[str, str]] | None = None,
+        configuration: Any = None,
     ) -> None:
+        self.configuration = configuration
+        """The service's, in calls from now on."""
         self._keys = {
             name: KeyRules(name, Purpose(purpose), Algorithm(algorithm))
             for name, (purpose, algorithm) in (keys or {}).items()
@@ -307,7 +311,7 @@ class FakeEnclave:
     def _calling(self, function: Callable[..., Any], caller: str | KnownCaller | None) -> Iterator[CallContext]:
         call = self._call = _Call()
         known = KnownCaller(caller, key_of(caller)) if isinstance(caller, str) else caller
-        about = {"trace": os.urandom(TRACE_SIZE).hex(), "timeMs": _TIME_MS}
+        about = {"trace": os.urandom(TRACE_SIZE).hex(), "timeMs": _TIME_MS, "config": json.dumps(self.configuration)}
         head = {"entry": function.__name__, "caller": known and known._asdict(), **about}
         console = Console(self.printed.append, lambda: self._call is call)
         console.granted = "log" in self._grants.permissions

@@ -282,3 +282,15 @@ def test_and_the_same_failures(text: str, kind: type[BaseException]) -> None:
     with pytest.raises(kind) as caught:
         FakeEnclave(output_kib=64).call(main_of(body(text)))
     assert str(caught.value) == there.message
+
+
+def test_the_configuration_is_told_anew_each_time() -> None:
+    enclave = FakeEnclave(configuration={"greeting": "hi"})
+
+    def changes(_input: object, context: Context) -> Any:
+        context.config["greeting"] = "changed"
+        return context.config
+
+    assert enclave.call(changes) == {"greeting": "hi"}
+    enclave.configuration = None
+    assert enclave.call(lambda _input, context: context.config) is None

@@ -138,6 +138,8 @@ export class FakeEnclave {
   committed = new Map();
   /** How often the state was committed. */
   epoch = 0;
+  /** The service's configuration, in calls from now on; null where there is none. */
+  configuration = null;
   #errors;
   #ocalls;
   #permissions;
@@ -160,9 +162,11 @@ export class FakeEnclave {
    * @param {(evidence: any, policy: any) => object} [given.appraises] stands for the verifier: it returns the claims, or
    *   throws; absent where there is no [appraise]
    * @param {{[name: string]: [string, string]}} [given.keys] purpose and algorithm of each [keys.NAME]
+   * @param {any} [given.configuration] the service's
    * @param {string[]} [given.permissions] the manifest's; of these, "seal" changes what is there
    */
-  constructor({ errors = [], ocalls = {}, permissions = [], runs, others = {}, appraises, keys = {} } = {}) {
+  constructor({ errors = [], ocalls = {}, permissions = [], runs, others = {}, appraises, keys = {}, configuration = null } = {}) {
+    this.configuration = configuration;
     this.#keys = new FakeKeys(keys);
     this.#appraises = appraises;
     this.#others = others;
@@ -231,13 +235,16 @@ export class FakeEnclave {
       if (state.isOver) throw new Error("this call is over");
       return method(...given);
     };
+    const configured = jsonOf(this.configuration, "the configuration");
     return Object.freeze({
       entry,
       caller: typeof caller === "string" ? { name: caller, key: keyOf(caller) } : caller,
       trace: sha256(`trace ${crypto.randomUUID()}`).slice(0, 32),
       deadline: 1000,
-      permissions: Object.freeze([]),
-      config: null,
+      permissions: Object.freeze([...this.#permissions].sort()),
+      get config() {
+        return JSON.parse(configured);
+      },
       ocall: whileItLasts((name, argument) => this.#answer(name, argument)),
       state: Object.freeze(Object.fromEntries(
         ["get", "put", "delete", "list", "compareAndSet"].map((name) =>
