@@ -26,6 +26,7 @@ from casemate.wire.protocol.call import (
     caller_transcript,
     commitment,
 )
+from casemate.wire.protocol.inner_receipts import Accounted, InnerCall, InnerReceipt
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.peers import PeerBinding, PeerRequest, PeerSession, PeerSide
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -75,10 +76,10 @@ def test_the_example_shows_what_the_code_computes() -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [Envelope, CallRequest, CallResult, CallRefused, CallFailed, StepTaken, StreamEnded, PeerRequest]
+    "cls", [Envelope, CallRequest, CallResult, CallRefused, CallFailed, StepTaken, StreamEnded, PeerRequest, Accounted]
 )
 def test_the_tag_on_the_page_is_the_one_on_the_wire(cls: type) -> None:
-    assert re.findall(rf"^{cls.__name__} +([0-9a-f]{{2}}) ", PAGE, re.MULTILINE) == [tag_of(cls).hex()]
+    assert re.findall(rf"^{cls.__name__} +((?:ff)?[0-9a-f]{{2}}) ", PAGE, re.MULTILINE) == [tag_of(cls).hex()]
 
 
 def test_each_module_on_the_page_is_there() -> None:
@@ -87,7 +88,9 @@ def test_each_module_on_the_page_is_there() -> None:
             assert importlib.import_module(f"{casemate.wire.__name__}.{name}").__doc__
 
 
-@pytest.mark.parametrize("cls", [ReportDataBinding, SessionBinding, CallBinding, CallContent, Receipt])
+@pytest.mark.parametrize(
+    "cls", [ReportDataBinding, SessionBinding, CallBinding, CallContent, Receipt, InnerReceipt, InnerCall]
+)
 def test_each_field_is_on_the_page_in_its_place(cls: type) -> None:
     start = PAGE.index(f"\n{cls.__name__} ")
     named = re.findall(r"[a-z_]+", PAGE[start : PAGE.index("```", start)])

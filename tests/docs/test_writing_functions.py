@@ -60,7 +60,7 @@ def _manifest() -> dict[str, Any]:
         "state": {"policy": "mrsigner", "recovery": "never", "max_kib": 64},
         "ocall": {"NAME": dict(schemas)},
         "errors": {"name": {"reason": "Words.", "details": {"type": "null"}}},
-        "receipt": {"metrics": True},
+        "receipt": {"metrics": True, "inner": True},
         "uses": {
             "signed": {
                 "mrsigner": "same",

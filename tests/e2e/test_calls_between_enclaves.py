@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, NEEDS_LINUX, Workshop, exact_policy
 
-from casemate.client import Client, connect
+from casemate.client import Client, ReceiptBundle, ReceiptRefusedError, check_receipt, connect, verify_chain
 from casemate.client.local import LocalMachine
 from casemate.images.image import Image
 from casemate.wire.protocol.manifest import Engine
@@ -100,7 +100,7 @@ def billing_image(workshop: Workshop, engine: Engine, **more: Any) -> Image:
 
 def shop_image(workshop: Workshop, engine: Engine, **more: Any) -> Image:
     uses = {"billing": {**signer_demand(BILLING_PRODUCT), "operations": ["charge", "spin"]}}
-    given = {"product_id": SHOP_PRODUCT, "uses": uses, "time_ms": 5000, **more}
+    given = {"product_id": SHOP_PRODUCT, "uses": uses, "time_ms": 5000, "receipt_inner": True, **more}
     return replace(workshop.image(SHOP[engine], engine=engine, **given), name="shop")
 
 
@@ -168,6 +168,23 @@ def test_the_called_one_knows_who_calls_and_the_caller_gets_the_result(market: M
         "debug": False,
         "deployment": bytes(32).hex(),
     }
+
+
+def test_the_client_has_the_receipts_of_the_calls_that_its_call_has_made(market: Market) -> None:
+    result = market.enclave.call("main", {"argument": {"amount": 5}, "times": 3})
+    kept = ReceiptBundle.parse(result.receipt.encode())
+    policy = exact_policy(market.machine, market.shop)
+    checked = check_receipt(kept, policy)
+    assert [each.call.receipt.entry for each in checked.inner] == ["charge"] * 3
+    counters = [each.call.receipt.counter for each in checked.inner]
+    assert counters == list(range(counters[0], counters[0] + 3))
+    verify_chain(checked.inner, {"billing": exact_policy(market.machine, market.billing)})
+    with pytest.raises(ReceiptRefusedError, match=r"billing\.mr-enclave"):
+        verify_chain(checked.inner, {"billing": policy})
+    with pytest.raises(ReceiptRefusedError):
+        check_receipt(replace(kept, inner=kept.inner[1:]), policy)
+    refused = market.enclave.call("main", {"argument": {"amount": 101}})
+    assert [each.call.receipt.error for each in refused.receipt.inner] == ["too-much"]
 
 
 def test_a_refusal_of_the_called_ones_is_the_callers_to_handle(market: Market) -> None:

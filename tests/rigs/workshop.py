@@ -79,6 +79,7 @@ class Workshop:
         security_version: int = 1,
         ra_tls: bool = False,
         receipt_metrics: bool = False,
+        receipt_inner: bool = False,
         isolation: Isolation | None = None,
         concurrent: int | None = None,
         guests: int | None = None,
@@ -132,8 +133,8 @@ class Workshop:
         for path, text in (schemas or {}).items():
             (folder / "schemas").mkdir(exist_ok=True)
             (folder / "schemas" / path).write_text(text)
-        if receipt_metrics:
-            manifest["receipt"] = {"metrics": True}
+        if receipt_metrics or receipt_inner:
+            manifest["receipt"] = {"metrics": receipt_metrics, "inner": receipt_inner}
         if ra_tls:
             manifest["ra_tls"] = {"enabled": True}
         (folder / "casemate.toml").write_text(_toml(manifest))

@@ -1,8 +1,11 @@
 """A receipt's contents as text for people and as JSON."""
 
+from collections.abc import Sequence
+
 from casemate.cli.metrics_text import metrics_document, metrics_facts
 from casemate.wire.protocol.call import Receipt, StateMark
 from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.inner_receipts import InnerCall, InnerReceipt
 from casemate.wire.protocol.isolation import Isolation
 
 
@@ -42,6 +45,35 @@ def receipt_facts(receipt: Receipt) -> list[tuple[str, str]]:
     if receipt.metrics is not None:
         rows += metrics_facts(receipt.metrics)
     return rows
+
+
+def inner_document(inner: Sequence[InnerReceipt]) -> list[dict[str, object]]:
+    """The receipts of other enclaves' calls as JSON, as they stand in a file: each followed by those below it."""
+    return [
+        {
+            "level": each.level,
+            "service": each.call.service,
+            "mr_signer": each.call.mr_signer.hex(),
+            "product_id": each.call.product_id,
+            "security_version": each.call.security_version,
+            "deployment": each.call.deployment.hex(),
+            "names_others": each.call.inner is not None,
+            **receipt_document(each.call.receipt),
+        }
+        for each in inner
+    ]
+
+
+def inner_facts(inner: Sequence[InnerReceipt]) -> list[tuple[str, str]]:
+    """The receipts of other enclaves' calls as rows for a person: a tree."""
+    return [("  " * (each.level - 1) + f"called {each.call.service}", _inner_words(each.call)) for each in inner]
+
+
+def _inner_words(call: InnerCall) -> str:
+    receipt = call.receipt
+    refused = "" if receipt.error is None else f", refused with {receipt.error}"
+    product = f"product {call.product_id} version {call.security_version} of {call.mr_signer.hex()[:16]}..."
+    return f"{receipt.entry}{refused}; number {receipt.counter}; code {receipt.measurement.hex()[:16]}..., {product}"
 
 
 def isolation_text(isolation: Isolation | None) -> str:

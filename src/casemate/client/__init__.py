@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         TlsRefusedError,
         TokenRefusedError,
     )
+    from casemate.client.inner_receipts import CheckedInner, verify_chain
     from casemate.client.local import LocalMachine, local_machine, running_machine
     from casemate.client.receipts import CheckedReceipt, Opening, ReceiptBundle, check_receipt
     from casemate.client.sync import Client, Enclave, Stream, connect
@@ -59,6 +60,7 @@ __all__ = [
     "AttestedEnclave",
     "CallerKey",
     "CallerKeyError",
+    "CheckedInner",
     "CheckedReceipt",
     "Client",
     "Enclave",
@@ -92,6 +94,7 @@ __all__ = [
     "local_machine",
     "read_caller_key",
     "running_machine",
+    "verify_chain",
     "write_caller_key",
 ]
 
@@ -118,6 +121,7 @@ _MODULES = {
         "TlsRefusedError",
         "TokenRefusedError",
     ),
+    "casemate.client.inner_receipts": ("CheckedInner", "verify_chain"),
     "casemate.client.local": ("LocalMachine", "local_machine", "running_machine"),
     "casemate.client.receipts": ("CheckedReceipt", "Opening", "ReceiptBundle", "check_receipt"),
     "casemate.client.sync": ("Client", "Enclave", "Stream", "connect"),

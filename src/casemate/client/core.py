@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from casemate.client.caller_keys import CallerKey
-from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError, ResponseRefusedError
+from casemate.client.errors import EnclaveRefusedError, FunctionRefusedError, ReceiptRefusedError, ResponseRefusedError
+from casemate.client.inner_receipts import check_inner
 from casemate.client.proof import Proof
 from casemate.client.receipts import Opening, ReceiptBundle, binding_of, check_equal
 from casemate.client.sealing import check_receipt_signature
@@ -32,12 +33,14 @@ from casemate.wire.protocol.call import (
     CallRequest,
     CallResult,
     Envelope,
+    Receipt,
     SessionBinding,
     StepKind,
     StreamStep,
     caller_transcript,
     commitment,
 )
+from casemate.wire.protocol.inner_receipts import Accounted, ChainedReceipt, InnerReceipt, branches, inner_hash
 from casemate.wire.protocol.padding import unpad
 from casemate.wire.protocol.report_data import ReportDataBinding
 
@@ -180,8 +183,10 @@ class PendingCall:
 
     def open(self, sealed: bytes) -> Result:
         """The enclave's answer, if ``sealed`` is that, checked as :meth:`heard` and :meth:`result` say."""
-        said = cast("CallResult | CallRefused", self.heard(sealed, CallResult, CallRefused))
-        return self.result(said, committed_input=self.request.content.arguments, committed_output=said_text(said))
+        heard, inner = self.heard_with_inner(sealed, CallResult, CallRefused)
+        said = cast("CallResult | CallRefused", heard)
+        arguments = self.request.content.arguments
+        return self.result(said, committed_input=arguments, committed_output=said_text(said), inner=inner)
 
     def heard(self, sealed: bytes, *wanted: type[T]) -> T:
         """The enclave's answer as a message.
@@ -193,43 +198,63 @@ class PendingCall:
             EnclaveRefusedError: the enclave refuses the call.
             ResponseRefusedError: this is no answer of the enclave's to this request.
         """
+        return self.heard_with_inner(sealed, *wanted)[0]
+
+    def heard_with_inner(self, sealed: bytes, *wanted: type[T]) -> tuple[T, tuple[InnerReceipt, ...]]:
+        """As :meth:`heard`; and the receipts of other calls that came with it, unchecked."""
         text = self.enclave.open_response(sealed, self.envelope)  # 1
+        inner: tuple[InnerReceipt, ...] = ()
         try:
-            said: object = parse_message(unpad(text), CallFailed, *wanted)
+            said: object = parse_message(unpad(text), CallFailed, Accounted, *wanted)
+            if isinstance(said, Accounted):
+                inner = said.inner
+                said = parse_message(said.said, *wanted)
         except WireError as error:
             raise ResponseRefusedError(f"the response opens and is malformed: {error}") from None
         if isinstance(said, wanted):  # 2
-            return said
+            return said, inner
         if isinstance(said, CallFailed):
             raise EnclaveRefusedError(said.fault, said.metrics)
         raise ResponseRefusedError(f"the response holds {type(said).__name__}")
 
-    def result(self, said: CallResult | CallRefused, *, committed_input: bytes, committed_output: bytes) -> Result:
+    def result(
+        self,
+        said: CallResult | CallRefused,
+        *,
+        committed_input: bytes,
+        committed_output: bytes,
+        inner: tuple[InnerReceipt, ...] = (),
+    ) -> Result:
         """The value that the function returned, and the receipt.
 
         3. The receipt is about this call: quote, code, session, number, entry point, caller; and about a result, or a
            refusal with this error.
         4. It commits to what was sent and to what came.
-        5. The attested receipt key signed it.
+        5. The attested receipt key signed it, with the commitment to the receipts of other calls where it has one.
+        6. Those receipts hold: see :func:`casemate.client.inner_receipts.check_inner`.
 
         Args:
             said: from :meth:`heard`.
             committed_input: what the receipt must commit to: the arguments, or a stream's text.
             committed_output: the output, or a stream's text.
+            inner: the receipts of other calls that came with it.
 
         Raises:
             FunctionRefusedError: the function refuses the call, by a receipt that holds.
             ReceiptRefusedError: the enclave answered, with a receipt that does not hold.
             ResponseRefusedError: the output is not valid JSON.
         """
+        receipt = _signed_receipt(said.receipt, inner)
         self._check_receipt(said, committed_input, committed_output)
+        check_receipt_signature(self.enclave.binding.receipt_key, receipt, said.signature)  # 5
+        check_inner(receipt, inner)  # 6
         refusal = said.refusal if isinstance(said, CallRefused) else None
         text = said.output if isinstance(said, CallResult) else said.refusal.details
         try:
             value = parse_json("output", text, limit=MAX_OUTPUT)
         except WireError as error:
             raise ResponseRefusedError(f"the enclave's answer is not valid JSON: {error}") from None
-        bundle = self._bundle(said, committed_input, committed_output)
+        bundle = self._bundle(receipt, said.signature, inner, committed_input, committed_output)
         if refusal is not None:
             raise FunctionRefusedError(refusal.code, refusal.reason, value, bundle, said.metrics)
         return Result(value, bundle, said.metrics)
@@ -248,19 +273,36 @@ class PendingCall:
         check_equal("commitment to the input", receipt.input_commitment, wanted)
         wanted = commitment(content.output_blind, committed_output)
         check_equal("commitment to the output", receipt.output_commitment, wanted)
-        check_receipt_signature(self.enclave.binding.receipt_key, receipt, said.signature)  # 5
 
-    def _bundle(self, said: CallResult | CallRefused, committed_input: bytes, committed_output: bytes) -> ReceiptBundle:
+    def _bundle(
+        self,
+        receipt: Receipt,
+        signature: bytes,
+        inner: tuple[InnerReceipt, ...],
+        committed_input: bytes,
+        committed_output: bytes,
+    ) -> ReceiptBundle:
         enclave, content = self.enclave, self.request.content
         return ReceiptBundle(
-            receipt=said.receipt,
-            signature=said.signature,
+            receipt=receipt,
+            signature=signature,
             binding=enclave.binding,
             proof=enclave.proof,
             appraised_at=enclave.evidence.appraised_at,
             input=Opening(content.input_blind, committed_input.decode()),
             output=Opening(content.output_blind, committed_output.decode()),
+            inner=inner,
         )
+
+
+def _signed_receipt(receipt: Receipt, inner: tuple[InnerReceipt, ...]) -> Receipt:
+    """A receipt as it was signed if these came with it."""
+    if not inner:
+        return receipt
+    try:
+        return ChainedReceipt.of(receipt, inner_hash([branch.call for branch in branches(inner)]))
+    except WireError as error:
+        raise ReceiptRefusedError(error.field, got=error.got, want=error.want) from None
 
 
 def appraise_answer(answer: EvidenceIs, nonce: bytes, policy: AnyPolicy, now: datetime) -> AttestedEnclave:

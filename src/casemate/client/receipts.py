@@ -12,26 +12,32 @@ the file's hash), and believe the file's own no more than you believe whoever ga
 
 import base64
 import binascii
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 
 from casemate.client.binding_file import binding_document, binding_in
 from casemate.client.errors import ReceiptRefusedError
+from casemate.client.inner_receipts import CheckedInner, check_inner, committed_in
 from casemate.client.proof import Proof
 from casemate.client.sealing import check_receipt_signature
 from casemate.verifier import AnyPolicy, AnyVerifiedEvidence, BoundValues, appraise_any
-from casemate.wire.encodings.fields import MAX_U32, without_trailing_zeros
+from casemate.wire.encodings.fields import MAX_U16, MAX_U32, without_trailing_zeros
 from casemate.wire.encodings.json_object import JsonObject, date_text, parse_object
 from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json, parse_json
 from casemate.wire.errors import WireError
 from casemate.wire.protocol.call import MAX_ARGUMENTS, CallMetrics, Receipt, StateMark, commitment
 from casemate.wire.protocol.caller_key import caller_key_text, parse_caller_key
+from casemate.wire.protocol.inner_receipts import MAX_INNER, ChainedReceipt, InnerCall, InnerReceipt
 from casemate.wire.protocol.isolation import Isolation
+from casemate.wire.protocol.peers import MAX_DEPTH
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, MAX_ENDORSEMENTS, Tee
 
 FORMAT = "casemate-receipt"
-VERSION = 4
+VERSION = 5
+
+_CHAINED = 5
+"""The version of a file whose receipt commits to others. A file of one that does not is of the version before."""
 
 _ADDED_IN = {"isolation": 3, "error": 4, "metrics": 4}
 """The versions of receipt files in which a receipt's members came; the files of all versions are read for ever."""
@@ -75,6 +81,12 @@ class ReceiptBundle:
     """UTC, to the second; the client's word."""
     input: Opening | None
     output: Opening | None
+    inner: tuple[InnerReceipt, ...] = ()
+    """Those to which the receipt commits, and those below them; they may be left out."""
+
+    def without_inner(self) -> "ReceiptBundle":
+        """This receipt without those of the calls that its call has made, whoever these have called."""
+        return replace(self, inner=())
 
     def without_openings(self, *, keep_input: bool = False, keep_output: bool = False) -> "ReceiptBundle":
         """This receipt without the input or output it is about, unless kept."""
@@ -82,10 +94,13 @@ class ReceiptBundle:
 
     def encode(self) -> bytes:
         """The receipt file; :class:`WireError` where its openings are larger than one may have."""
+        chained: dict[str, object] = {}
+        if isinstance(self.receipt, ChainedReceipt):
+            chained["inner"] = [_inner_members(each) for each in self.inner]
         encoded = encode_json(
             {
                 "format": FORMAT,
-                "version": VERSION,
+                "version": _CHAINED if chained else _CHAINED - 1,
                 "receipt": _receipt_members(self.receipt),
                 "signature": self.signature.hex(),
                 "report_data": binding_document(self.binding),
@@ -94,6 +109,7 @@ class ReceiptBundle:
                 "endorsements": parse_json("endorsements", self.proof.encoded_endorsements(), limit=MAX_ENDORSEMENTS),
                 "appraised_at": date_text(self.appraised_at),
                 "openings": {"input": _opening_members(self.input), "output": _opening_members(self.output)},
+                **chained,
             }
         )
         if len(encoded) > MAX_BUNDLE:
@@ -112,6 +128,7 @@ class ReceiptBundle:
         body.only(
             *("format", "version", "receipt", "signature", "report_data"),
             *("tee", "evidence", "endorsements", "appraised_at", "openings"),
+            *(("inner",) if version >= _CHAINED else ()),
         )
         openings = body.child("openings")
         openings.only("input", "output")
@@ -125,6 +142,7 @@ class ReceiptBundle:
             appraised_at=body.date("appraised_at"),
             input=_parse_opening(openings, "input"),
             output=_parse_opening(openings, "output"),
+            inner=_parse_inner(body, version) if version >= _CHAINED else (),
         )
 
 
@@ -141,6 +159,11 @@ class CheckedReceipt:
     """The JSON that the enclave was given; None where the file does not open it."""
     output: str | None
     """The JSON that it answered; None where the file does not open it."""
+    inner: tuple[CheckedInner, ...] = ()
+    """The receipts of the calls that it has made, where it names them and the file has them; :func:`verify_chain`
+    checks by whom they are."""
+    is_whole: bool = True
+    """False where the receipt commits to others that the file does not have."""
 
 
 def check_receipt(bundle: ReceiptBundle, policy: AnyPolicy, *, at: datetime | None = None) -> CheckedReceipt:
@@ -151,6 +174,7 @@ def check_receipt(bundle: ReceiptBundle, policy: AnyPolicy, *, at: datetime | No
     2. The receipt is about this evidence and its measurement.
     3. The attested receipt key signed it.
     4. The openings, where there are any, are what it commits to.
+    5. The receipts of the calls that it has made, where there are any, hold: see :func:`check_inner`.
 
     Args:
         bundle: from whomever.
@@ -174,12 +198,15 @@ def check_receipt(bundle: ReceiptBundle, policy: AnyPolicy, *, at: datetime | No
         check_equal("commitment to the input", receipt.input_commitment, bundle.input.commitment())
     if bundle.output is not None:
         check_equal("commitment to the output", receipt.output_commitment, bundle.output.commitment())
+    inner = check_inner(receipt, bundle.inner)  # 5
     return CheckedReceipt(
         receipt=receipt,
         enclave=enclave,
         at=moment,
         input=None if bundle.input is None else bundle.input.content,
         output=None if bundle.output is None else bundle.output.content,
+        inner=inner,
+        is_whole=committed_in(receipt) is None or bool(inner),
     )
 
 
@@ -216,12 +243,56 @@ def _receipt_members(receipt: Receipt) -> dict[str, object]:
         "isolation": None if receipt.isolation is None else str(receipt.isolation),
         "error": receipt.error,
         "metrics": None if receipt.metrics is None else asdict(receipt.metrics),
+        **({"inner": receipt.inner.hex()} if isinstance(receipt, ChainedReceipt) else {}),
     }
 
 
+def _inner_members(each: InnerReceipt) -> dict[str, object]:
+    call = each.call
+    return {
+        "level": each.level,
+        "service": call.service,
+        "tee": str(call.tee),
+        "mr_signer": call.mr_signer.hex(),
+        "product_id": call.product_id,
+        "security_version": call.security_version,
+        "deployment": call.deployment.hex(),
+        "receipt_key": call.receipt_key.hex(),
+        "receipt": _receipt_members(call.signed),
+        "signature": call.signature.hex(),
+    }
+
+
+def _parse_inner(body: JsonObject, version: int) -> tuple[InnerReceipt, ...]:
+    found = []
+    for each in body.children("inner", limit=MAX_INNER):
+        each.only("level", "tee", *(name for name in InnerCall.__slots__ if name != "inner"))
+        receipt = _parse_receipt(each.child("receipt"), version)
+        call = InnerCall(
+            service=each.text("service"),
+            tee=_parse_tee(each),
+            mr_signer=each.hexadecimal("mr_signer", _HASH_SIZE),
+            product_id=each.uint("product_id", MAX_U16),
+            security_version=each.uint("security_version", MAX_U16),
+            deployment=each.hexadecimal("deployment", _HASH_SIZE),
+            receipt_key=each.hexadecimal("receipt_key", _HASH_SIZE),
+            receipt=_plain(receipt),
+            inner=committed_in(receipt),
+            signature=each.hexadecimal("signature", _SIGNATURE_SIZE),
+        )
+        found.append(InnerReceipt(each.uint("level", MAX_DEPTH), call))
+    return tuple(found)
+
+
+def _plain(receipt: Receipt) -> Receipt:
+    """The part of a receipt that an enclave sends in one piece."""
+    return Receipt(**{field.name: getattr(receipt, field.name) for field in fields(Receipt)})
+
+
 def _parse_receipt(body: JsonObject, version: int) -> Receipt:
-    body.only(*(name for name in Receipt.__slots__ if _ADDED_IN.get(name, _OLDEST) <= version))
-    return Receipt(
+    names = (*Receipt.__slots__, *(("inner",) if version >= _CHAINED and body.has("inner") else ()))
+    body.only(*(name for name in names if _ADDED_IN.get(name, _OLDEST) <= version))
+    receipt = Receipt(
         quote_hash=body.hexadecimal("quote_hash", _HASH_SIZE),
         measurement=_parse_measurement(body),
         session=body.uint("session", MAX_INTEGER),
@@ -236,6 +307,7 @@ def _parse_receipt(body: JsonObject, version: int) -> Receipt:
         error=body.text("error") if body.has("error") else None,
         metrics=_parse_metrics(body.child("metrics")) if body.has("metrics") else None,
     )
+    return ChainedReceipt.of(receipt, body.hexadecimal("inner", _HASH_SIZE)) if "inner" in names else receipt
 
 
 def _parse_measurement(body: JsonObject) -> bytes:

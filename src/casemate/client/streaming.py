@@ -26,6 +26,7 @@ from casemate.wire.protocol.call import (
     streamed_text,
 )
 from casemate.wire.protocol.faults import FaultError
+from casemate.wire.protocol.inner_receipts import InnerReceipt
 
 CANCEL_TIMEOUT = 5.0
 """Longest wait while a stream is given up (seconds): the enclave gives up idle ones by itself."""
@@ -147,25 +148,27 @@ class StreamCore:
         if self._pending is None:
             raise RuntimeError("no step waits for an answer")
         pending, self._pending = self._pending, None
-        said = cast("StepTaken | StreamEnded | CallRefused", pending.heard(sealed, StepTaken, StreamEnded, CallRefused))
+        heard, inner = pending.heard_with_inner(sealed, StepTaken, StreamEnded, CallRefused)
+        said = cast("StepTaken | StreamEnded | CallRefused", heard)
         if isinstance(said, CallRefused):
-            self._end(pending, said)
+            self._end(pending, said, inner)
             return b""
         self.received.pass_on(said.data)
         if isinstance(said, StreamEnded):
-            self._end(pending, said.result)
+            self._end(pending, said.result, inner)
         else:
             self._check(said)
             self._number, self._is_hungry = said.stream, said.is_hungry
         return said.data
 
-    def _end(self, pending: PendingCall, said: CallResult | CallRefused) -> None:
+    def _end(self, pending: PendingCall, said: CallResult | CallRefused, inner: tuple[InnerReceipt, ...]) -> None:
         """Notes the stream's result; raises a refusal, and whatever does not hold."""
         self._is_kept = False
         self._result = pending.result(
             said,
             committed_input=self.sent.text(self._arguments),
             committed_output=self.received.text(said_text(said)),
+            inner=inner,
         )
 
     def breaks(self, error: BaseException) -> None:

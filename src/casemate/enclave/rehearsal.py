@@ -39,6 +39,7 @@ from casemate.wire.protocol.call import (
 )
 from casemate.wire.protocol.faults import Fault, FaultError
 from casemate.wire.protocol.image_index import LOCK_PATH, MANIFEST_PATH
+from casemate.wire.protocol.inner_receipts import Accounted, ChainedReceipt, InnerCall
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.peers import PeerBinding, PeerRequest, PeerSession
 from casemate.wire.protocol.report_data import ReportDataBinding
@@ -68,7 +69,7 @@ _FILES = {
 }
 _SPOKEN = (
     *(SessionBinding, CallBinding, Envelope, CallContent, CallRequest, CallResult, CallRefused, CallFailed),
-    *(Fault, Receipt, ReportDataBinding, StepTaken, StreamEnded),
+    *(Fault, Receipt, ChainedReceipt, InnerCall, Accounted, ReportDataBinding, StepTaken, StreamEnded),
     *(leaf.Boot, leaf.Booted, leaf.MakeReport, leaf.ReportMade, leaf.PartWanted),
     *(entry.Challenge, entry.ChallengeAnswer, entry.Enter, entry.Left, entry.Log, entry.Used, entry.Noticed),
     *(entry.Ocall, entry.OcallAnswer, entry.OcallRefused, entry.PlainEnter, entry.PlainLeft),

@@ -12,6 +12,7 @@ from casemate.client.receipts import Opening, ReceiptBundle
 from casemate.testing.forge import honest
 from casemate.verifier import BoundValues, print_policy
 from casemate.wire.protocol.call import Receipt, StateMark
+from casemate.wire.protocol.inner_receipts import ChainedReceipt, InnerCall, InnerReceipt, inner_hash
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.tee import Tee
@@ -162,3 +163,20 @@ def test_a_receipt_of_a_gibibyte_is_refused_at_once(casemate: Casemate, receipt:
     with receipt.open("wb") as file:
         file.truncate(1 << 30)
     assert casemate("receipt", "show", receipt).code == 5
+
+
+def test_the_receipts_of_inner_calls_are_shown_and_each_needs_a_policy(casemate: Casemate, receipt: Path) -> None:
+    policy = receipt.with_name("policy.toml")
+    bundle = ReceiptBundle.parse(receipt.read_bytes())
+    charge = replace(bundle.receipt, entry="charge", error="too-much")
+    call = InnerCall("billing", Tee.SGX, bytes(32), 3, 2, bytes(32), bytes(32), charge, None, bytes(64))
+    outer = ChainedReceipt.of(bundle.receipt, inner_hash([call]))
+    receipt.write_bytes(replace(bundle, receipt=outer, inner=(InnerReceipt(1, call),)).encode())
+    assert "called billing" in casemate("receipt", "show", receipt).out
+    shown = json.loads(casemate("receipt", "show", receipt, "--json").out)["inner"]
+    assert [(each["service"], each["entry"], each["error"]) for each in shown] == [("billing", "charge", "too-much")]
+    assert casemate("receipt", "verify", receipt, "--policy", policy).code == 3
+    receipt.write_bytes(bundle.encode())
+    for wrong in ("billing", "=x", "billing="):
+        assert casemate("receipt", "verify", receipt, "--policy", policy, "--service", wrong).code == 2
+    assert casemate("receipt", "verify", receipt, "--policy", policy, "--service", f"billing={policy}").code == 0

@@ -48,6 +48,7 @@ from casemate.wire.protocol.capabilities.uses import (
     Use,
 )
 from casemate.wire.protocol.faults import Code, FaultError, fault
+from casemate.wire.protocol.inner_receipts import InnerReceipts
 from casemate.wire.protocol.isolation import Isolation
 from casemate.wire.protocol.peers import MAX_DEPTH, MAX_FAN_OUT, PeerSession
 from casemate.wire.protocol.runtime_lock import RuntimeLock
@@ -72,7 +73,9 @@ SHOP = EnclaveCaller("shop", by_signer(4))
 
 
 def program_of(secs: Secs) -> Any:
-    manifest = SimpleNamespace(uses=(USE,), enclave_callers=(SHOP,), isolation=Isolation.CALL, receipt_metrics=False)
+    manifest = SimpleNamespace(
+        uses=(USE,), enclave_callers=(SHOP,), isolation=Isolation.CALL, receipt_metrics=False, receipt_inner=True
+    )
     identity = Identity(Tee.SGX, secs.mr_enclave, secs.mr_signer, secs.isv_prod_id, secs.isv_svn, debug=False)
     return SimpleNamespace(identity=identity, image=SimpleNamespace(manifest=manifest, lock=RuntimeLock()))
 
@@ -109,7 +112,7 @@ class Enclave:
         return opened.seal(self.receipts.issue(opened, answer))
 
     def calls(self, arguments: bytes = b'"x"', operation: str = "charge", *, depth: int = 0, made: int = 0) -> Any:
-        call = SimpleNamespace(course=Course(bytes(16), depth, 0.0), calls=made)
+        call = SimpleNamespace(course=Course(bytes(16), depth, 0.0), calls=made, inner=InnerReceipts())
         question = CallOther("billing", operation, arguments)
         deadline = time.monotonic() + 60
         text = finish(self.capability.answer(question, cast("Any", call), deadline))

@@ -52,7 +52,7 @@ def manifest_facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         *((f"calls {use.name}", _use(use)) for use in manifest.uses),
         *((f"called by {each.name}", _demands(each.demands)) for each in manifest.enclave_callers),
         ("own errors", ", ".join(map(_error, manifest.errors)) or _NONE),
-        ("receipts", "with what each call used" if manifest.receipt_metrics else "without metrics"),
+        ("receipts", _receipts(manifest)),
         (
             "monitor",
             ", ".join(f"{rule.subject} above {rule.most}: {rule.then}" for rule in manifest.monitor) or _NONE,
@@ -120,3 +120,8 @@ def _identity(identity: SignerDemand | MeasurementDemand | ServiceDemand) -> str
 
 def _error(error: DeclaredError) -> str:
     return error.name if error.details is None else f"{error.name} (with details)"
+
+
+def _receipts(manifest: Manifest) -> str:
+    metrics = "with what each call used" if manifest.receipt_metrics else "without metrics"
+    return f"{metrics}, with those of the calls that it makes" if manifest.receipt_inner else metrics

@@ -43,6 +43,14 @@ from casemate.wire.protocol.call import (
     commitment,
 )
 from casemate.wire.protocol.faults import Code, FaultError, refuse
+from casemate.wire.protocol.inner_receipts import (
+    Accounted,
+    InnerCall,
+    InnerReceipt,
+    branches,
+    check_committed,
+    inner_hash,
+)
 from casemate.wire.protocol.padding import pad, unpad
 from casemate.wire.protocol.peers import (
     MAX_DEPTH,
@@ -72,10 +80,17 @@ _GONE = (Code.SESSION_UNKNOWN, Code.UNKNOWN_ENCLAVE, Code.WRONG_STATE, Code.LOST
 """What the host says where the other enclave has no such session: it was ended, started anew, or bound to another."""
 
 
+_Heard = tuple[CallResult | CallRefused | CallFailed, InnerCall | None, tuple[InnerReceipt, ...]]
+"""What was said, its receipt, and those that came with it."""
+
+
 class _Session:
     """A session with another enclave, whose both sides have proved themselves. Gives each number once."""
 
-    def __init__(self, about: PeerSession, binding: PeerBinding, keys: PeerKeys, peer: PeerIdentity) -> None:
+    def __init__(
+        self, service: str, about: PeerSession, binding: PeerBinding, keys: PeerKeys, peer: PeerIdentity
+    ) -> None:
+        self._service = service
         self._number = about.number
         self._name = binding.session_name()
         self._receipt_key = binding.receipt_key
@@ -89,26 +104,60 @@ class _Session:
         binding = CallBinding(self._name, self._number, self._last, operation)
         return Envelope(binding, self._keys.seal(pad(*message_parts(PeerRequest(content, course))), binding))
 
-    def open(self, sealed: bytes, asked: Envelope, content: CallContent) -> CallResult | CallRefused | CallFailed:
+    def open(self, sealed: bytes, asked: Envelope, content: CallContent) -> _Heard:
         """The response to a request that was sealed here, its receipt checked.
+
+        Returns:
+            What it says; its receipt, which a failure has not; and the receipts that came with it, of which the hashes
+            are checked: whoever wants to believe their signatures has to check these.
 
         Raises:
             FaultError: ``peer-refused``: it is none, or breaks its own receipt.
         """
         text = self._keys.open(sealed, asked.binding, asked.sealed)
+        below: tuple[InnerReceipt, ...] = ()
         try:
-            said: object = parse_message(unpad(text), CallResult, CallRefused, CallFailed)
+            said: object = parse_message(unpad(text), CallResult, CallRefused, CallFailed, Accounted)
+            if isinstance(said, Accounted):
+                below = said.inner
+                said = parse_message(said.said, CallResult, CallRefused)
+            named = inner_hash([branch.call for branch in branches(below)], sha256) if below else None
+            check_committed(below, named, sha256)
         except WireError as error:
             raise refuse(Code.PEER_REFUSED, f"the other enclave's answer: {error}") from None
+        if isinstance(said, CallFailed):
+            return said, None, ()
         if isinstance(said, CallResult):
-            self._check(said.receipt, said.signature, said.output, asked, content)
+            output = said.output
         elif isinstance(said, CallRefused):
-            self._check(said.receipt, said.signature, said.refusal.committed(), asked, content)
-        elif not isinstance(said, CallFailed):
+            output = said.refusal.committed()
+        else:
             raise refuse(Code.PEER_REFUSED, "the other enclave's answer is of another kind")
-        return said
+        self._check(said.receipt, output, asked, content)
+        return said, self._signed(said.receipt, named, said.signature), below
 
-    def _check(self, receipt: Receipt, signature: bytes, output: bytes, asked: Envelope, content: CallContent) -> None:
+    def _signed(self, receipt: Receipt, inner: bytes | None, signature: bytes) -> InnerCall:
+        """The receipt with who has signed it; a refusal where that is somebody else."""
+        peer = self._peer
+        call = InnerCall(
+            service=self._service,
+            tee=peer.tee,
+            mr_signer=peer.mr_signer,
+            product_id=peer.product_id,
+            security_version=peer.security_version,
+            deployment=peer.deployment,
+            receipt_key=self._receipt_key,
+            receipt=receipt,
+            inner=inner,
+            signature=signature,
+        )
+        try:
+            check_signature(self._receipt_key, signature, call.signed.signed_bytes())
+        except FaultError:
+            raise refuse(Code.PEER_REFUSED, "the other enclave's receipt has no valid signature") from None
+        return call
+
+    def _check(self, receipt: Receipt, output: bytes, asked: Envelope, content: CallContent) -> None:
         binding = asked.binding
         wanted = (
             *(binding.quote_hash, self._peer.measurement, binding.session, binding.sequence, binding.entry, None),
@@ -121,10 +170,6 @@ class _Session:
         )
         if got != wanted:
             raise refuse(Code.PEER_REFUSED, "the other enclave's receipt is of another call")
-        try:
-            check_signature(self._receipt_key, signature, receipt.signed_bytes())
-        except FaultError:
-            raise refuse(Code.PEER_REFUSED, "the other enclave's receipt has no valid signature") from None
 
 
 @dataclass(slots=True)
@@ -153,6 +198,7 @@ class CallCapability:
             for use in program.image.manifest.uses
         }
         self._leaf: Leaf = peers.leaf
+        self._hands_on = program.image.manifest.receipt_inner
         self._loop = peers.loop
         self._host = peers.host
         self._own = own
@@ -207,7 +253,10 @@ class CallCapability:
             lambda number: PeerCall(number, other.use.name, envelope), deadline, PeerReturned, PeerRefused
         )
         if isinstance(said, PeerReturned):
-            return _told(session.open(said.sealed, envelope, content))
+            heard, inner, below = session.open(said.sealed, envelope, content)
+            if inner is not None and self._hands_on:
+                call.inner.add(inner, below)
+            return _told(heard)
         if isinstance(said, PeerRefused) and said.fault.code in _GONE:
             if other.session is session:
                 other.session = None
@@ -268,7 +317,7 @@ class CallCapability:
         if not isinstance(proved, PeerProved):
             raise _unheard(other, proved)
         theirs = PeerBinding(about, sealed, proved.receipt_key, proved.layers)
-        return _Session(about, theirs, keys, await self._appraise(other, proved.evidence, theirs))
+        return _Session(name, about, theirs, keys, await self._appraise(other, proved.evidence, theirs))
 
     async def _appraise(self, other: _Other, evidence: bytes, theirs: PeerBinding) -> PeerIdentity:
         try:

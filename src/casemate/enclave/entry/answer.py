@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from casemate.enclave.guest.meter import Meter
 from casemate.wire.protocol.call import CallMetrics, Refusal, StateMark
 from casemate.wire.protocol.faults import Fault, FaultError
+from casemate.wire.protocol.inner_receipts import InnerReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Answer:
     state: StateMark | None
     """Where in its history the sealed state stood; None where the call touched none."""
     metrics: CallMetrics
+    inner: tuple[InnerReceipt, ...] = ()
+    """The receipts of the calls that it has made, where the manifest hands them on."""
 
 
 class FailedCallError(FaultError):

@@ -167,4 +167,5 @@ class Calls:
             committed_output=committed(said),
             state=mark,
             metrics=services.meter.metrics(),
+            inner=services.inner.kept,
         )

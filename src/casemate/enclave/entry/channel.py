@@ -38,6 +38,7 @@ from casemate.wire.protocol.call import (
     StreamStep,
 )
 from casemate.wire.protocol.faults import Code, fault, refuse
+from casemate.wire.protocol.inner_receipts import Accounted
 from casemate.wire.protocol.padding import pad, unpad
 from casemate.wire.protocol.peers import Course, PeerRequest
 
@@ -79,7 +80,7 @@ class OpenedRequest:
         """Where a call of another enclave stands among those that led to it; None for a client's call."""
         return self.request.course if isinstance(self.request, PeerRequest) else None
 
-    def seal(self, response: CallResult | CallRefused | StepTaken | StreamEnded | CallFailed) -> bytes:
+    def seal(self, response: CallResult | CallRefused | StepTaken | StreamEnded | CallFailed | Accounted) -> bytes:
         """The one sealed response to this request.
 
         Raises:

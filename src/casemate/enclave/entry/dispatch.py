@@ -12,7 +12,7 @@ from casemate.enclave.entry.channel import OpenedRequest, open_request
 from casemate.enclave.entry.open_streams import StreamOwner
 from casemate.enclave.entry.peer_entries import PeerEntries
 from casemate.enclave.entry.peers import OwnProof, Peers
-from casemate.enclave.entry.receipts import ReceiptBook
+from casemate.enclave.entry.receipts import ReceiptBook, accounted
 from casemate.enclave.entry.sessions import Sessions
 from casemate.enclave.entry.usage import OF_TLS, UsageBook
 from casemate.enclave.keys import EnclaveKeys
@@ -46,13 +46,14 @@ from casemate.wire.protocol.call import (
     StreamEnded,
 )
 from casemate.wire.protocol.faults import Code, Fault, FaultError, fault, refuse
+from casemate.wire.protocol.inner_receipts import Accounted
 from casemate.wire.protocol.report_data import ReportDataBinding
 from casemate.wire.protocol.sandbox_layers import SandboxLayers
 
 TlsEntry = TlsPrepare | TlsInstall | TlsBytes
 TlsAnswer = TlsPrepared | TlsInstalled | TlsReply
 Reply = ChallengeAnswer | Left | PlainLeft | TlsAnswer | PeerWelcome | PeerProof | HealthIs | Configured | Fault
-Response = CallResult | CallRefused | StepTaken | StreamEnded
+Response = CallResult | CallRefused | StepTaken | StreamEnded | Accounted
 
 _ENTRIES = (
     Enter,
@@ -204,13 +205,14 @@ class Service:
         if step is None:
             answer = await self._calls.call(entry, opened.arguments, public_key, owner.party)
             self._usage.add(entry, answer.metrics)
-            return self._receipts.issue(opened, answer)
+            return accounted(self._receipts.issue(opened, answer), answer.inner)
         done = await self._calls.step(step, opened.arguments, owner)
         if isinstance(done, StepTaken):
             return done
         self._usage.add(entry, done.answer.metrics)
         issued = self._receipts.issue(opened, done.answer)
-        return issued if isinstance(issued, CallRefused) else StreamEnded(done.data, issued)
+        ended = issued if isinstance(issued, CallRefused) else StreamEnded(done.data, issued)
+        return accounted(ended, done.answer.inner)
 
     async def _call_of_peer(self, opened: OpenedRequest, peer: KnownPeer) -> Response:
         entry, course = opened.binding.entry, opened.course
@@ -218,7 +220,7 @@ class Service:
             raise refuse(Code.ARGUMENTS_REFUSED, "enclaves call each other in one piece, without streams")
         answer = await self._calls.call_of_peer(entry, opened.arguments, peer, course)
         self._usage.add(entry, answer.metrics)
-        return self._receipts.issue(opened, answer)
+        return accounted(self._receipts.issue(opened, answer), answer.inner)
 
 
 def _plain_reply(said: bytes | Refusal) -> PlainLeft:

@@ -5,8 +5,12 @@ import itertools
 from casemate.enclave.entry.answer import Answer
 from casemate.enclave.entry.channel import OpenedRequest
 from casemate.enclave.keys import EnclaveKeys, sha256
-from casemate.wire.protocol.call import CallRefused, CallResult, Receipt, Refusal, commitment
+from casemate.wire.encodings.message import encode_message
+from casemate.wire.protocol.call import CallRefused, CallResult, Receipt, Refusal, StreamEnded, commitment
+from casemate.wire.protocol.inner_receipts import Accounted, ChainedReceipt, InnerReceipt, branches, inner_hash
 from casemate.wire.protocol.manifest import Manifest
+
+AnyAnswer = CallResult | CallRefused | StreamEnded
 
 
 class ReceiptBook:
@@ -43,7 +47,16 @@ class ReceiptBook:
             error=said.code if isinstance(said, Refusal) else None,
             metrics=answer.metrics if self._with_metrics else None,
         )
-        signature = self._keys.sign(receipt)
+        if answer.inner:
+            made = [branch.call for branch in branches(answer.inner)]
+            signature = self._keys.sign(ChainedReceipt.of(receipt, inner_hash(made, sha256)))
+        else:
+            signature = self._keys.sign(receipt)
         if isinstance(said, Refusal):
             return CallRefused(said, receipt, signature, answer.metrics)
         return CallResult(said, receipt, signature, answer.metrics)
+
+
+def accounted(said: AnyAnswer, inner: tuple[InnerReceipt, ...]) -> AnyAnswer | Accounted:
+    """An answer with the receipts that its own commits to."""
+    return Accounted(encode_message(said), inner) if inner else said

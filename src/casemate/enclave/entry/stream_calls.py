@@ -207,6 +207,7 @@ class StreamCalls:
             committed_output=stream.output.text(committed(said)),
             state=await stream.services.conclude(said, deadline),
             metrics=meter.metrics(),
+            inner=stream.services.inner.kept,
         )
         return LastStep(data, answer)
 

@@ -15,6 +15,7 @@ from casemate.engines.frames import Asked, Wanted
 from casemate.wire.encodings.json_text import Json
 from casemate.wire.protocol.call import Refusal, StateMark
 from casemate.wire.protocol.faults import Code, Fault, FaultError, refuse
+from casemate.wire.protocol.inner_receipts import InnerReceipts
 from casemate.wire.protocol.peers import TRACE_SIZE
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class CallServices:
         self.party = party
         self.calls = 0
         """Calls of other enclaves that it has made."""
+        self.inner = InnerReceipts()
+        """Their receipts, where the manifest hands them on."""
         self.meter = Meter(services.monitor)
         """What the call uses."""
         self.runs = 0

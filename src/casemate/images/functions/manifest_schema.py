@@ -212,7 +212,10 @@ def _errors() -> Json:
 
 
 def _receipt() -> Json:
-    members = {"metrics": _flag("true: receipts say what their call has used.")}
+    members = {
+        "metrics": _flag("true: receipts say what their call has used."),
+        "inner": _flag("true: callers get the receipts of the calls that theirs has made, which tell whom it calls."),
+    }
     return {"description": "What receipts say beside the usual.", **_table(members)}
 
 

@@ -212,6 +212,8 @@ class Manifest:
     monitor: tuple[MonitorRule, ...]
     receipt_metrics: bool
     """Receipts say what their call has used."""
+    receipt_inner: bool = False
+    """Receipts name those of the calls that their call has made, and answers bring these."""
     run: "RunRules | None" = None
     """None where the function may run no code but its own."""
     appraise: "AppraiseRules | None" = None

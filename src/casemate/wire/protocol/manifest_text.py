@@ -174,7 +174,7 @@ KEYS: Final = {
     "state": ("policy", "recovery", "max_kib"),
     "ra_tls": ("enabled",),
     "errors.NAME": ("reason", "details"),
-    "receipt": ("metrics",),
+    "receipt": ("metrics", "inner"),
     "monitor.NAME": ("most", "then"),
     **uses_tables.KEYS,
     "run": run.KEYS,
@@ -216,6 +216,7 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
     engine = read_choice(enclave, "engine", Engine)
     isolation = read_choice(enclave, "isolation", Isolation, absent=Isolation.CALLER)
     files = Files(read_file)
+    receipt = top.table("receipt", KEYS["receipt"], optional=True)
     callers = _callers(top.table("callers", optional=True))
     by_name = {caller.name: caller for caller in callers}
     signing = tuple(caller for caller in callers if isinstance(caller, Caller))
@@ -245,7 +246,8 @@ def parse_manifest(text: bytes, read_file: ReadFile) -> Manifest:
         ),
         errors=_errors(top.table("errors", optional=True), files),
         monitor=_monitor(top.table("monitor", tuple(Monitored), optional=True)),
-        receipt_metrics=top.table("receipt", KEYS["receipt"], optional=True).flag("metrics", absent=False),
+        receipt_metrics=receipt.flag("metrics", absent=False),
+        receipt_inner=receipt.flag("inner", absent=False),
         run=run.parse_run(top),
         appraise=appraise.parse_appraise(top, files),
         keys=keys.parse_keys(top),

@@ -188,6 +188,11 @@ def test_refuses_more_errors_than_anybody_audits() -> None:
         _parse(TEXT.replace("[errors]", f"[errors]\n{many}"))
 
 
+def test_receipts_of_inner_calls_are_handed_on_where_that_is_written_out() -> None:
+    assert not _parse(TEXT).receipt_inner
+    assert _parse(TEXT.replace("metrics = true\n", "inner = true\n")).receipt_inner
+
+
 def test_receipts_say_what_a_call_used_where_that_is_written_out() -> None:
     assert _parse(TEXT).receipt_metrics
     for without in ("metrics = false\n", ""):
