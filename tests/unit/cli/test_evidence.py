@@ -14,6 +14,8 @@ from casemate.testing.forge import Forged, Forgery, honest
 from casemate.verifier import INTEL_SGX_ROOT, SimulatedRoot, parse_policy, print_policy
 from casemate.verifier.roots import INTEL_SGX_ROOT_CA, INTEL_SGX_ROOT_KEY
 from casemate.wire.encodings.pem import encode_chain
+from casemate.wire.protocol.caller_key import caller_key_text
+from casemate.wire.protocol.deployment import config_id, deployment_id
 from casemate.wire.protocol.report_data import ReportDataBinding
 
 
@@ -235,6 +237,18 @@ def test_a_policy_names_image_and_root(casemate: Casemate, built: Path, files: F
     assert casemate("policy", built, "--root", root, "--json").json["policy"] == said.out
     granted = casemate("measure", built, "--explain", "--json").json["manifest"]
     assert all(f"#   {name}: {value}\n" in said.out for name, value in granted.items())
+
+
+def test_a_policy_may_demand_an_owners_deployment(casemate: Casemate, built: Path, files: Files) -> None:
+    root = files.folder / "root.pem"
+    root.write_bytes(encode_chain(files.forged.root))
+    owner = bytes(range(32))
+    asked = ("policy", built, "--root", root, "--owner", caller_key_text(owner))
+    for more, name in (((), read_image(built).name), (("--deployment", "prod"), "prod")):
+        policy = parse_policy(casemate(*asked, *more).out)
+        assert policy.config_id == frozenset({config_id(deployment_id(owner, name))})
+    for wrong in (("--owner", "alice.pem"), ("--owner", "ed25519:AAAA"), ("--deployment", "prod")):
+        assert casemate("policy", built, "--root", root, *wrong).code == 2
 
 
 def test_a_policy_may_name_intels_root(casemate: Casemate, built: Path, tmp_path: Path) -> None:

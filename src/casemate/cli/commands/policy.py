@@ -1,5 +1,6 @@
 """`casemate policy`: a policy for an image, to be kept and edited."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,11 +8,15 @@ import typer
 
 from casemate.cli.options import FLAG, CaFile, Json, State, TeeOption, TokenFile, Url
 from casemate.cli.output import Screen
+from casemate.wire.errors import WireError
+from casemate.wire.protocol.caller_key import parse_caller_key
+from casemate.wire.protocol.deployment import config_id, deployment_id
 from casemate.wire.protocol.tee import Tee
 
 if TYPE_CHECKING:
     from casemate.cli.endpoints import EndpointOptions
     from casemate.images.image import Image as LoadedImage
+    from casemate.verifier import SgxPolicy
 
 
 Image = Annotated[
@@ -41,6 +46,18 @@ TrustOnFirstUse = Annotated[
         help="Take the root that a gateway names, though it is the operator's word.",
     ),
 ]
+Owner = Annotated[
+    str | None,
+    typer.Option(
+        "--owner",
+        metavar="KEY",
+        help="Demand this owner's deployment: the public key that `casemate keygen` prints, ed25519:...",
+    ),
+]
+Deployment = Annotated[
+    str | None,
+    typer.Option("--deployment", metavar="NAME", help="With --owner: the deployment's name. Default: the image's."),
+]
 _ALL_OF_HEADER = """\
 # A Casemate policy for a quote of SGX and an SEV-SNP report together: each member accepts one of them, and both are of
 # the code with these two digests. `casemate docs cli` explains it.
@@ -53,6 +70,8 @@ def policy(
     learner: OfLearner = False,
     tee: TeeOption = Tee.SGX,
     all_of: AllOf = False,
+    owner: Owner = None,
+    deployment: Deployment = None,
     root: RootFile = None,
     trust_on_first_use: TrustOnFirstUse = False,
     state: State = None,
@@ -73,11 +92,15 @@ def policy(
     --trust-on-first-use it is taken all the same, this once: compare its
     fingerprint with one that came to you by another way.
 
+    With --owner it accepts that owner's deployment of the image alone: the one
+    that was launched with the same key and name.
+
     With --learner it is for what the gateway's form runs, as the Casemate that
     is installed here makes it: nothing is read from the machine's folders.
 
     Example:
         casemate policy hello/hello.sgxs > policy.toml
+        casemate policy hello --owner ed25519:d75a... --deployment hello-prod
     """
     from casemate.cli.endpoints import EndpointOptions
     from casemate.cli.images import image_of
@@ -89,10 +112,11 @@ def policy(
     if learner == (image is not None):
         raise typer.BadParameter("name an image, or say --learner for the one that comes with Casemate")
     loaded = installed_learner_image() if image is None else image_of(image, screen)
+    whose = _deployment_of(loaded, owner, deployment)
     if tee is Tee.SNP or all_of:
         if root is not None or trust_on_first_use:
             raise typer.BadParameter("with --tee snp or --all-of the machine is your own, which names root and TCB")
-        text = _machine_policy(loaded, EndpointOptions(state, url, token_file, ca), all_of=all_of)
+        text = _machine_policy(loaded, EndpointOptions(state, url, token_file, ca), whose, all_of=all_of)
         digests = {"mr_enclave": loaded.mr_enclave.hex()} if all_of else {}
         digests["launch_digest"] = loaded.launch_digest.hex()
         screen.show(digests | {"policy": text}, lambda console: console.out(text, end=""))
@@ -104,11 +128,28 @@ def policy(
         anchor, seeded = root_at(named_endpoint, screen, trust_on_first_use=trust_on_first_use)
     debug = loaded.parse_sigstruct().attributes.debug
     named = PinnedEnclave(frozenset({loaded.mr_enclave}), anchor, seeded=seeded, debug=debug, confined=True)
-    text = f"{POLICY_HEADER}{_granted(loaded)}{print_policy(policy_of(named))}"
+    text = f"{POLICY_HEADER}{_granted(loaded)}{print_policy(_demanding(policy_of(named), whose))}"
     screen.show({"mr_enclave": loaded.mr_enclave.hex(), "policy": text}, lambda console: console.out(text, end=""))
 
 
-def _machine_policy(image: "LoadedImage", named: "EndpointOptions", *, all_of: bool) -> str:
+def _deployment_of(image: "LoadedImage", owner: str | None, name: str | None) -> bytes | None:
+    """The identity of the deployment that is demanded; None where any will do, or none has an owner."""
+    if owner is None:
+        if name is not None:
+            raise typer.BadParameter("--deployment names a deployment of the owner that --owner says")
+        return None
+    try:
+        key = parse_caller_key("--owner", owner)
+    except WireError as error:
+        raise typer.BadParameter(f"{error}; `casemate keygen` prints it") from None
+    return deployment_id(key, image.name if name is None else name)
+
+
+def _demanding(policy: "SgxPolicy", whose: bytes | None) -> "SgxPolicy":
+    return policy if whose is None else replace(policy, config_id=frozenset({config_id(whose)}))
+
+
+def _machine_policy(image: "LoadedImage", named: "EndpointOptions", whose: bytes | None, *, all_of: bool) -> str:
     """The text of a policy for reports of the image as a guest of the user's own machine; or for its quotes as well."""
     from casemate.cli.endpoints import endpoint_of
     from casemate.cli.policies import PinnedEnclave, policy_of, root_of
@@ -119,6 +160,8 @@ def _machine_policy(image: "LoadedImage", named: "EndpointOptions", *, all_of: b
     if machine is None:
         raise typer.BadParameter("the machine is to be your own: print the policy there, and hand it on")
     guest = function_policy(image, maker_of(machine), confined=True)
+    if whose is not None:
+        guest = replace(guest, host_data=frozenset({whose}))
     if not all_of:
         return f"{POLICY_HEADER}{_granted(image)}{print_any_policy(guest)}"
     pinned = PinnedEnclave(
@@ -129,7 +172,8 @@ def _machine_policy(image: "LoadedImage", named: "EndpointOptions", *, all_of: b
         confined=True,
     )
     code = frozenset({CodeIdentity(image.mr_enclave, image.launch_digest)})
-    return f"{_ALL_OF_HEADER}{_granted(image)}{print_any_policy(AllOfPolicy((policy_of(pinned), guest), code))}"
+    both = AllOfPolicy((_demanding(policy_of(pinned), whose), guest), code)
+    return f"{_ALL_OF_HEADER}{_granted(image)}{print_any_policy(both)}"
 
 
 def _granted(image: "LoadedImage") -> str:
