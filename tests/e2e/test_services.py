@@ -1,5 +1,6 @@
 """Services on a machine: installed, started in the order of their uses, degraded, replaced, stopped and removed."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -7,15 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.rigs.command_line import casemate_here
 from tests.rigs.examples import files_of
 from tests.rigs.served_commands import up
 from tests.rigs.workshop import ANYTHING, ANYTHING_OUT, SEED, Workshop, exact_policy
 
-from casemate.client import Client, HostRefusedError, connect
+from casemate.client import AttestAgainError, Client, HostRefusedError, aio, connect
+from casemate.client.core import CallSecrets
 from casemate.client.local import LocalMachine, local_machine
 from casemate.images.image import Image
+from casemate.testing.served import served_machine
+from casemate.wire.encodings.message import encode_message
 from casemate.wire.messages.services import ServiceState
 from casemate.wire.protocol.faults import Code, FaultError
 from casemate.wire.protocol.lifecycle import State
@@ -261,3 +266,52 @@ def test_a_package_brings_a_service_and_is_never_imported(
         refusal = casemate_here("service", "install", name, "--json", "--state", site.machine.state)
         assert refusal.error["kind"] == "ServiceSourceError"
         assert words in refusal.error["message"], refusal
+
+
+def test_operations_are_methods_of_both_clients_and_paths_of_the_gateway(tmp_path: Path, workshop: Workshop) -> None:
+    with served_machine(tmp_path / "served") as served, connect(served.url, token=served.token) as client:
+        site = Site(served.machine, workshop, client)
+        site.install("vault")
+        site.install("shop", "vault")
+        shown = client.installed("shop")
+        assert shown == served.machine.service("shop")
+        assert json.loads(shown.operations[0].input) == ANYTHING
+        assert [each.name for each in client.services()] == ["shop", "vault"]
+        policy = exact_policy(served.machine, site.images["shop", "1.0.0"])
+        shop = client.service("shop", policy)
+        with pytest.raises(HostRefusedError):  # nothing runs yet, and nothing was attested
+            shop.ask()
+        headers = {"Authorization": f"Bearer {served.token}"}
+        with httpx.Client(base_url=served.url, headers=headers, timeout=60) as http:
+            started = http.put("/v1/services/shop/start")
+            assert (started.status_code, started.json()["state"]) == (200, "ready")
+            assert json.loads(shop.ask()["below"])[0]["version"] == "1.0.0"
+            assert shop.call("ask", None).receipt.receipt.entry == "ask"
+            assert http.get("/v1/services/none").status_code == 404
+            refused = http.put("/v1/services/vault/stop", json={"with_users": False})
+            assert (refused.status_code, "used by shop" in refused.json()["detail"]) == (409, True)
+            enclave = client.attest("shop", policy)
+            sealed = enclave.attested.seal_call("ask", b"null", caller=None, secrets=CallSecrets.fresh())
+            body, kind = encode_message(sealed.envelope), {"Content-Type": "application/octet-stream"}
+            other = http.post("/v1/services/shop/other", content=body, headers=kind)
+            assert (other.status_code, "entry" in other.json()["detail"]) == (400, True)
+            answer = http.post("/v1/services/shop/ask", content=body, headers=kind)
+            assert sealed.open(answer.content).value["version"] == "1.0.0"
+
+            async def asynchronous() -> Any:
+                async with await aio.connect(served.url, token=served.token) as other:
+                    return await other.service("shop", policy).ask()
+
+            assert asyncio.run(asynchronous())["version"] == "1.0.0"
+            stopped = http.put("/v1/services/vault/stop", json={"with_users": True})
+            assert stopped.json()["state"] == "stopped"
+        with pytest.raises(AttributeError):
+            shop._ask  # noqa: B018
+        with pytest.raises(TypeError, match="not both"):
+            shop.ask(1, name="x")
+        with pytest.raises(HostRefusedError):
+            shop.ask()
+        served.machine.start_service("shop")
+        with pytest.raises(AttestAgainError):
+            shop.ask()
+        assert shop.ask()["version"] == "1.0.0"

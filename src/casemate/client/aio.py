@@ -25,7 +25,7 @@ from casemate.client.core import (
     arguments_of,
     challenge,
 )
-from casemate.client.errors import HostRefusedError, OtherProtocolError
+from casemate.client.errors import AttestAgainError, HostRefusedError, OtherProtocolError
 from casemate.client.streaming import CANCEL_TIMEOUT, StreamCore
 from casemate.client.transport import AsyncTransport, GetMachine, MachineDescription
 from casemate.client.vm.aio import Vms
@@ -45,6 +45,7 @@ from casemate.wire.messages.host import (
     StopEnclave,
 )
 from casemate.wire.messages.machine_log import LogIs, ReadLog
+from casemate.wire.messages.services import GetService, ListServices, ServiceIs
 from casemate.wire.messages.verbs import ASK_TIMEOUT, CALL_TIMEOUT, LAUNCH_TIMEOUT
 from casemate.wire.protocol.call import StepTaken
 from casemate.wire.protocol.faults import Code
@@ -135,6 +136,24 @@ class Client:
             HostRefusedError: no enclave bears that name, or several do and none was deployed.
         """
         return await self._transport.answer(GetFunction(checked_name(name)))
+
+    async def services(self) -> tuple[ServiceIs, ...]:
+        """The installed services, in the host's words, without their operations' schemas."""
+        return (await self._transport.answer(ListServices())).services
+
+    async def installed(self, service: str) -> ServiceIs:
+        """An installed service, in the host's words: its operations, their schemas, how it is."""
+        return await self._transport.answer(GetService(checked_name(service)))
+
+    def service(self, name: str, policy: AnyPolicy, *, caller: CallerKey | None = None) -> "Service":
+        """A service, whose operations are methods of what this returns. It is attested before its first call.
+
+        Args:
+            name: the service's.
+            policy: whom to trust; the name is the host's word alone.
+            caller: who signs the calls; None to call as nobody.
+        """
+        return Service(self, checked_name(name), policy, caller)
 
     async def switch(
         self, name: str, enclave: int, *, replaces: int = 0, drain: int = DRAIN, timeout: float = LAUNCH_TIMEOUT
@@ -285,6 +304,66 @@ class Enclave:
         """
         core = StreamCore(self._attested, entry, arguments_of(value), caller)
         return Stream(self._client, self.number, self._turns, core, chunks, timeout=timeout)
+
+
+class Service:
+    """A service's operations, as methods of their names; :meth:`Client.service` makes it.
+
+    The first call attests whichever enclave the name stands for. Where the session is over, because the enclave was
+    started anew or another version has taken its place, a call raises ``AttestAgainError`` and the next one attests
+    again: whether the lost one had its effect, nobody can tell.
+    """
+
+    def __init__(self, client: Client, name: str, policy: AnyPolicy, caller: CallerKey | None) -> None:
+        self._client = client
+        self._name = name
+        self._policy = policy
+        self._caller = caller
+        self._enclave: Enclave | None = None
+
+    async def attested(self) -> Enclave:
+        """The enclave that the session is with, attested now if there is none.
+
+        Raises:
+            RefusedError, ReceiptRefusedError: its evidence does not satisfy the policy.
+        """
+        if self._enclave is None:
+            self._enclave = await self._client.attest(self._name, self._policy)
+        return self._enclave
+
+    async def call(self, operation: str, value: Any, *, timeout: float = CALL_TIMEOUT) -> Result:
+        """Calls an operation, with its receipt; raises what :meth:`Client.attest` and :meth:`Enclave.call` do."""
+        enclave = await self.attested()
+        try:
+            return await enclave.call(operation, value, caller=self._caller, timeout=timeout)
+        except AttestAgainError:
+            if self._enclave is enclave:
+                self._enclave = None
+            raise
+
+    def __getattr__(self, operation: str) -> "Operation":
+        if operation.startswith("_"):
+            raise AttributeError(operation)
+        return Operation(self, operation)
+
+
+class Operation:
+    """An operation of a service: a function of its arguments' members, or of one value."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._service = service
+        self._name = name
+
+    async def __call__(self, value: Any = None, /, **members: Any) -> Any:
+        """The operation's result.
+
+        Args:
+            value: JSON: the whole arguments.
+            members: instead of it, the members of arguments that are an object.
+        """
+        if members and value is not None:
+            raise TypeError(f"{self._name}() takes one value, or members by their names; not both")
+        return (await self._service.call(self._name, members or value)).value
 
 
 class Stream:

@@ -8,6 +8,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any, TypeVar, cast
 
 from casemate.client.http_exchange import (
@@ -28,10 +29,11 @@ from casemate.wire.encodings.json_text import MAX_INTEGER, encode_json
 from casemate.wire.encodings.message import encode_message, parse_message
 from casemate.wire.encodings.pem import parse_chain
 from casemate.wire.errors import WireError
-from casemate.wire.messages import functions, host, machine_log
+from casemate.wire.messages import functions, host, machine_log, services
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.verbs import ENCLAVE_VERBS, json_members, routes_of
 from casemate.wire.protocol.call import MAX_SEALED
+from casemate.wire.protocol.capabilities.service import Family, Kind
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.runtime_lock import RuntimePart
 from casemate.wire.protocol.tee import LAUNCH_DIGEST_SIZE, Tee
@@ -42,6 +44,7 @@ MAX_EVIDENCE = 2 * 1024 * 1024
 _MAX_ENCLAVES = 65_536
 _NOT_FOUND = 404
 A = TypeVar("A")
+W = TypeVar("W", bound=StrEnum)
 
 ROUTES = {**routes_of(ENCLAVE_VERBS), **VM_ROUTES}
 
@@ -180,6 +183,51 @@ def _functions(body: JsonObject) -> functions.FunctionsAre:
     return functions.FunctionsAre(tuple(_function(each) for each in found))
 
 
+def _service(body: JsonObject) -> services.ServiceIs:
+    """One service; members that this version does not know are a later gateway's."""
+    found = body.children("operations", limit=services.MAX_OPERATIONS)
+    return services.ServiceIs(
+        name=body.text("name"),
+        version=body.text("version"),
+        family=_word(body, "family", Family),
+        description=body.text("description"),
+        image=body.hexadecimal("image", 32),
+        mr_enclave=body.hexadecimal("mr_enclave", 32),
+        mr_signer=body.hexadecimal("mr_signer", 32),
+        operations=tuple(_operation(each) for each in found),
+        uses=body.texts("uses", limit=services.MAX_USED),
+        source=body.text("source"),
+        enclave=body.uint("enclave", MAX_INTEGER) if body.has("enclave") else 0,
+        state=_word(body, "state", services.ServiceState),
+        reason=body.text("reason"),
+    )
+
+
+def _operation(body: JsonObject) -> services.OperationIs:
+    given, gives = (encode_json(body.value(name)) if body.has(name) else b"" for name in ("input", "output"))
+    return services.OperationIs(
+        name=body.text("name"),
+        kind=_word(body, "kind", Kind),
+        idempotent=body.flag("idempotent"),
+        plain=body.flag("plain"),
+        stream=body.flag("stream"),
+        input=given,
+        output=gives,
+    )
+
+
+def _services(body: JsonObject) -> services.ServicesAre:
+    found = body.children("services", limit=services.MAX_SERVICES)
+    return services.ServicesAre(tuple(_service(each) for each in found))
+
+
+def _word(body: JsonObject, name: str, words: type[W]) -> W:
+    try:
+        return words(body.text(name))
+    except ValueError:
+        raise WireError(f"service.{name}", got="another word", want=" or ".join(words)) from None
+
+
 def _log(body: JsonObject) -> machine_log.LogIs:
     entries = tuple(_log_entry(each) for each in body.children("entries", limit=machine_log.MAX_ENTRIES))
     return machine_log.LogIs(body.uint("host", MAX_INTEGER), entries)
@@ -208,6 +256,8 @@ ANSWERS: dict[type, Callable[[JsonObject], object]] = {
     host.EnclavesAre: _enclaves,
     functions.FunctionIs: _function,
     functions.FunctionsAre: _functions,
+    services.ServiceIs: _service,
+    services.ServicesAre: _services,
     machine_log.LogIs: _log,
     **VM_ANSWERS,
 }

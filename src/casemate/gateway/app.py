@@ -27,6 +27,7 @@ from casemate.gateway.v1.functions import function_routes
 from casemate.gateway.v1.images import image_routes
 from casemate.gateway.v1.log import log_routes
 from casemate.gateway.v1.machine import MachineFile, machine_routes, metrics_routes
+from casemate.gateway.v1.services import service_routes
 from casemate.gateway.v1.vm.console import ConsoleStreams, console_routes
 from casemate.gateway.v1.vm.routes import vm_routes
 from casemate.gateway.v1.vm.shares import VmShares
@@ -80,6 +81,7 @@ class Gateway:
             image_routes(host, idempotency),
             enclave_routes(host, idempotency),
             function_routes(host),
+            service_routes(host),
             learner_vm_routes(vms, shares, SharedVms(vms, guests)),
             vm_routes(vms, shares, idempotency),
             console_routes(self._consoles),

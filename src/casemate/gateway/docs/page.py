@@ -34,6 +34,7 @@ GROUPS = (
     ("images", "Images"),
     ("enclaves", "Enclaves"),
     ("functions", "Functions by name"),
+    ("services", "Services"),
     ("calls", "Evidence and sealed calls"),
     ("vms", "Confidential VMs"),
 )

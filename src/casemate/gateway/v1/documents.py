@@ -1,12 +1,15 @@
 """The JSON documents of the API under /v1."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from casemate.wire.messages.functions import MAX_DRAIN
 from casemate.wire.messages.machine_log import LogSource
+from casemate.wire.messages.services import ServiceState
+from casemate.wire.protocol.capabilities.service import Family as ServiceFamily
+from casemate.wire.protocol.capabilities.service import Kind
 from casemate.wire.protocol.function_name import MAX_FUNCTION_NAME, PATTERN
 from casemate.wire.protocol.lifecycle import State
 from casemate.wire.protocol.tee import Tee
@@ -186,6 +189,48 @@ class FunctionsDocument(Document):
     """All names that were given by a switch."""
 
     functions: list[FunctionDocument]
+
+
+class OperationDocument(Document):
+    """An entry point of a service."""
+
+    name: str
+    kind: Kind
+    idempotent: Annotated[bool, Field(description="Asked twice it does as much as once.")]
+    plain: Annotated[bool, Field(description="It can be called in the clear, and the operator sees such calls.")]
+    stream: bool
+    input: Annotated[Any, Field(description="JSON Schema of the arguments; null in lists.")]
+    output: Annotated[Any, Field(description="JSON Schema of the result; null in lists.")]
+
+
+class ServiceDocument(Document):
+    """An installed service, in the host's words."""
+
+    name: Annotated[str, Field(pattern=PATTERN, max_length=MAX_FUNCTION_NAME)]
+    version: str
+    family: ServiceFamily
+    description: str
+    state: ServiceState
+    reason: Annotated[str, Field(description="Why it is so; empty where it is as it should be.")]
+    enclave: Annotated[EnclaveNumber | None, Field(description="The enclave that answers to its name.")]
+    image: Hex32
+    mr_enclave: Hex32
+    mr_signer: Hex32
+    operations: list[OperationDocument]
+    uses: Annotated[list[str], Field(description="The NAME of each `[uses.NAME]` of its manifest.")]
+    source: Annotated[str, Field(description="Where it came from, in the words of who installed it.")]
+
+
+class ServicesDocument(Document):
+    """All installed services, in the order of their names."""
+
+    services: list[ServiceDocument]
+
+
+class StopServiceDocument(Document):
+    """What becomes of those that use the service."""
+
+    with_users: Annotated[StrictBool, Field(description="Stop running services that use it before it.")]
 
 
 class SwitchDocument(Document):

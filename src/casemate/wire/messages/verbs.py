@@ -240,11 +240,59 @@ LOG = Verb(
 )
 BIND = Verb(bindings.BindUse, ASK_TIMEOUT, None)
 BINDINGS = Verb(bindings.ListBindings, ASK_TIMEOUT, None)
-SERVICES = Verb(services.ListServices, ASK_TIMEOUT, None)
-SERVICE = Verb(services.GetService, ASK_TIMEOUT, None)
+SERVICES = Verb(
+    services.ListServices,
+    ASK_TIMEOUT,
+    Route(
+        "GET",
+        "/v1/services",
+        Role.CALL,
+        "list_services",
+        "Services",
+        "All installed services, without their operations' schemas.",
+    ),
+)
+SERVICE = Verb(
+    services.GetService,
+    ASK_TIMEOUT,
+    Route(
+        "GET",
+        "/v1/services/{name}",
+        Role.CALL,
+        "show_service",
+        "Service",
+        "An installed service, and the schemas of its operations.",
+        refusals=_ONE,
+    ),
+)
 INSTALL_SERVICE = Verb(services.InstallService, LAUNCH_TIMEOUT, None)
-START_SERVICE = Verb(services.StartService, LAUNCH_TIMEOUT, None)
-STOP_SERVICE = Verb(services.StopService, LAUNCH_TIMEOUT, None)
+START_SERVICE = Verb(
+    services.StartService,
+    LAUNCH_TIMEOUT,
+    Route(
+        "PUT",
+        "/v1/services/{name}/start",
+        Role.DEPLOY,
+        "start_service",
+        "Start a service",
+        "Starts a service, and before it all that it uses; a running one of another version is replaced.",
+        refusals=(*_CHANGE, Code.REPORT_REFUSED),
+    ),
+)
+STOP_SERVICE = Verb(
+    services.StopService,
+    LAUNCH_TIMEOUT,
+    Route(
+        "PUT",
+        "/v1/services/{name}/stop",
+        Role.DEPLOY,
+        "stop_service",
+        "Stop a service",
+        "Stops a service: where `with_users` is true after those that use it, else only if none of them runs.",
+        refusals=_CHANGE,
+        json=("with_users",),
+    ),
+)
 REMOVE_SERVICE = Verb(services.RemoveService, LAUNCH_TIMEOUT, None)
 CONFIGURE_SERVICE = Verb(service_life.ConfigureService, CALL_TIMEOUT, None)
 SERVICE_HEALTH = Verb(service_life.GetHealth, CALL_TIMEOUT, None)
