@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.channel.test_services import service
 from tests.rigs.channel.guests import Called
 from tests.rigs.channel.rig import Rig
+from tests.rigs.channel.services import service
 from tests.rigs.channel.state import Host, get, put
 
 from casemate.engines.frames import FrameKind

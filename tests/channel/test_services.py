@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from tests.rigs.channel.guests import Called, GuestEndedError
 from tests.rigs.channel.rig import Rig
-from tests.rigs.channel.state import STATEFUL, Host, get, put
+from tests.rigs.channel.services import service
+from tests.rigs.channel.state import Host, get, put
 
 from casemate.enclave import service_life as module
 from casemate.engines.conversation import MAX_PRINTED
@@ -14,16 +15,6 @@ from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.messages.service_life import MAX_REASON, Health, HealthIs, RunHook
 from casemate.wire.protocol.capabilities.service import Hook
 from casemate.wire.protocol.faults import Code
-
-
-def service(hooks: str = "[]", kind: str = "command") -> str:
-    """The manifest of a service with a state, whose operation ``any`` is of that kind."""
-    manifest = STATEFUL.replace('isolation = "shared"', 'isolation = "caller"')
-    for entry in ("echo", "private", "number", "flow"):
-        manifest = manifest.replace(f"[entry.{entry}]\n", f'[entry.{entry}]\nkind = "command"\n')
-    manifest = manifest.replace("[entry.any]\n", f'[entry.any]\nkind = "{kind}"\n')
-    return f'{manifest}\n[service]\nversion = "1.0.0"\nfamily = "custom"\ndescription = "A rig."\nhooks = {hooks}\n'
-
 
 WRITES = (
     ({"do": "put", "key": "k"}, b"1"),

@@ -225,7 +225,10 @@ SCHEMATHESIS = """
 expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429]
 
 [[operations]]
-include-name = ["POST /v1/images", "POST /v1/enclaves/{id}/calls", "POST /v1/functions/{name}/calls"]
+include-name = [
+  "POST /v1/images", "POST /v1/enclaves/{id}/calls", "POST /v1/functions/{name}/calls",
+  "POST /v1/services/{name}/{called}"
+]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409, 429]
 
 [[operations]]

@@ -38,6 +38,7 @@ from casemate.wire.messages.host import (
 )
 from casemate.wire.messages.machine_log import ReadLog
 from casemate.wire.messages.request import Request
+from casemate.wire.messages.services import GetService, ListServices, ServicesAre, StartService, StopService
 from casemate.wire.protocol.access_tokens import AccessToken, AccessTokens, Role, token_digest, token_text
 from casemate.wire.protocol.call import Envelope, Refusal
 from casemate.wire.protocol.faults import Code, refuse
@@ -121,7 +122,7 @@ class FakeHost:
                 self.switched.setdefault(name, []).append(number)
                 said = self.function(name)
             case _:
-                raise AssertionError(request)
+                said = _of_services(asked)
         return cast("A", said)
 
     def enclaves(self) -> tuple[EnclaveIs, ...]:
@@ -262,6 +263,16 @@ class Front:
     def log(self) -> list[dict[str, Any]]:
         """What was written down."""
         return [json.loads(line) for line in (self.folder / "gateway.log").read_text().splitlines()]
+
+
+def _of_services(asked: object) -> ServicesAre:
+    """What a host says that has no services."""
+    match asked:
+        case ListServices():
+            return ServicesAre(())
+        case GetService(name) | StartService(name) | StopService(name):
+            raise refuse(Code.UNKNOWN_ENCLAVE, f"no service {name!r} is installed, there are: none")
+    raise AssertionError(asked)
 
 
 def front(folder: Path, settings: Settings | None = None) -> Front:

@@ -27,7 +27,7 @@ from casemate.link.errors import PeerGoneError
 from casemate.wire.encodings.json_text import encode_json
 from casemate.wire.encodings.message import encode_message
 from casemate.wire.errors import CasemateError, WireError
-from casemate.wire.messages import functions, host, machine_log
+from casemate.wire.messages import functions, host, machine_log, services
 from casemate.wire.messages.request import Request, answer_type
 from casemate.wire.messages.vm import host as vms
 from casemate.wire.messages.vm.hypervisor import UNLIMITED, Done, ExitReason, MemoryIs, RmpEntry, RmpIs
@@ -50,6 +50,10 @@ REQUESTS: dict[str, Request[Any]] = {
     "functions": functions.ListFunctions(),
     "function": functions.GetFunction("rig"),
     "switch": functions.SwitchFunction("rig", 2, 1, 30),
+    "services": services.ListServices(),
+    "service": services.GetService("rig"),
+    "start-service": services.StartService("rig"),
+    "stop-service": services.StopService("rig", with_users=True),
     "machine": GetMachine(),
     "log": machine_log.ReadLog(7),
     "launch-vm": LAUNCH,
@@ -70,7 +74,7 @@ REQUESTS: dict[str, Request[Any]] = {
     "assign": vms.AssignVm(1, 0x1000, None),
     "give": vms.GiveVm(1, b"x"),
 }
-REPEATED = {"log", "launch", "list", "evidence", "machine", "functions", "function"}
+REPEATED = {"log", "launch", "list", "evidence", "machine", "functions", "function", "services", "service"}
 """Requests that are sent again when their answer is lost."""
 REPEATED |= {"launch-vm", "list-vms", "get-vm", "console", "memory", "rmp", "registers"}
 ENCLAVE = {

@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, Any] = {
     "attest": {"nonce": _NONCE},
     "launch_enclave": {"image": "9f" * 32, "name": "mine"},
     "switch_function": {"enclave": 2, "replaces": 1, "drain": 30},
+    "stop_service": {"with_users": True},
     "learn_launch_vm": {"guest": "report", "mode": "sev-snp"},
     "learn_encrypt_vm": {"data": "Attack at dawn. ", "gpa": "0x300000"},
     "learn_attest_vm": {"nonce": _NONCE},

@@ -10,6 +10,7 @@ from casemate.gateway.host_api import HostApi
 from casemate.gateway.http.active_requests import ActiveRequest
 from casemate.gateway.http.bodies import BINARY, read_body
 from casemate.gateway.http.openapi import Bytes, binary, operation
+from casemate.gateway.http.problems import Trouble
 from casemate.gateway.http.routes import StrictRoute
 from casemate.gateway.v1.calls import MAX_ENVELOPE
 from casemate.gateway.v1.documents import OperationDocument, ServiceDocument, ServicesDocument, StopServiceDocument
@@ -38,6 +39,7 @@ def service_routes(host: HostApi) -> APIRouter:
         "call_operation",
         Role.CALL,
         *refusals,
+        Trouble.REQUEST_REFUSED,
         body="An encoded `Envelope` of a call of this operation, sealed to the enclave's attested key.",
     )
     says["responses"] |= binary(200, "The sealed response, which whoever made the request can open.")

@@ -5,13 +5,11 @@ Pure functions over names. An edge leads from a service to one that it uses.
 
 from collections.abc import Iterable, Mapping
 
-from casemate.wire.errors import CasemateError
-
 Uses = Mapping[str, tuple[str, ...]]
 """By the name of a service, the names that it uses."""
 
 
-class GraphError(CasemateError):
+class GraphError(ValueError):
     """The services cannot be ordered.
 
     Args:

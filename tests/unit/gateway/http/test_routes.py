@@ -354,7 +354,7 @@ def test_the_table_of_roles_names_every_route(gateway: Front) -> None:
     for path, operations in gateway.gateway.app.openapi()["paths"].items():
         for method, operation in operations.items():
             found.add((path, method.upper(), [*operation["security"], {"token": [None]}][0]["token"][0]))
-    plain = {"id": "1", "image": DIGEST, "name": "counter"}
+    plain = {"id": "1", "image": DIGEST, "name": "counter", "called": "tell"}
     shown = {(path.format_map(plain), method, role) for path, method, role in found}
     known = {(path.partition("?")[0], method, str(role)) for role, method, path in NEEDS}
     assert shown == known | {("/health", "GET", None), ("/v1/events", "GET", "call")}
