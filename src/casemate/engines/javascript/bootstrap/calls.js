@@ -10,6 +10,7 @@ let listening = false; // whether the enclave expects anything of this guest now
 let lines = 0; // printed during this call
 let functions = create(null);
 let outputLimit = 0, ocallLimit = 0, valueLimit = 0, keyLimit = 0, sealedLimit = 0, listLimit = 0;
+let configuration = "null"; // of the service, as JSON
 let giveUp = null; // rejects what is awaited
 let debug = false; // whether the enclave has no secrets, so that the program's words may be told to its developer
 let tellsPlaces = false; // of exceptions: in a debug enclave; and while loading, when only measured code has run
@@ -57,17 +58,18 @@ async function serveCall({ call, body }) {
   send(RETURNED, call, null, text);
 }
 
+// One getter for all calls: V8 would make a new hidden class, which is long lived, for a context with a getter of its own.
+const CONFIG = { __proto__: null, get: () => parse(configuration), enumerable: true };
+
 // `context`, the second argument of every function. Frozen, so that one call cannot prepare it for the next.
 function contextOf(call, { entry, caller, trace = null, timeMs = null, config = "null" }) {
-  return freeze({
+  configuration = config;
+  const context = {
     entry,
     caller,
     trace,
     deadline: timeMs,
     permissions: grants,
-    get config() {
-      return parse(config);
-    },
     ocall: asker(call),
     state: stateOf(call),
     seal: sealer(call),
@@ -79,7 +81,9 @@ function contextOf(call, { entry, caller, trace = null, timeMs = null, config = 
     open: opener(call),
     keys: keysOf(call),
     refuse,
-  });
+  };
+  defineProperty(context, "config", CONFIG);
+  return freeze(context);
 }
 
 // The call is over: what the program goes on to say or print is dropped from here on.
